@@ -1,0 +1,31 @@
+# Compile flags shared by every target of the project, and the lethe_floor() helper.
+
+add_library(lethe_flags INTERFACE)
+target_include_directories(lethe_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_options(lethe_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow)
+# Results must not depend on whether the compiler fuses a multiply with an add.
+target_compile_options(lethe_flags INTERFACE -ffp-contract=off -fno-math-errno)
+if(LETHE_WERROR)
+  target_compile_options(lethe_flags INTERFACE -Werror)
+endif()
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  target_compile_options(lethe_flags INTERFACE -march=x86-64-v2)
+endif()
+if(LETHE_SANITIZE)
+  add_compile_options(-fsanitize=${LETHE_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${LETHE_SANITIZE})
+endif()
+
+# lethe_floor(NAME DEPS ... PRIVATE_DEPS ...): the static library lethe_NAME from src/NAME/**.cpp.
+function(lethe_floor name)
+  cmake_parse_arguments(arg "" "" "DEPS;PRIVATE_DEPS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp)
+  if(NOT sources)
+    add_library(lethe_${name} INTERFACE)
+    target_link_libraries(lethe_${name} INTERFACE ${arg_DEPS})
+    return()
+  endif()
+  add_library(lethe_${name} STATIC ${sources})
+  target_link_libraries(lethe_${name} PUBLIC ${arg_DEPS} PRIVATE lethe_flags ${arg_PRIVATE_DEPS})
+endfunction()

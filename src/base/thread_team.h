@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace lethe {
+
+/// A persistent team of compute threads; the caller is member 0.
+///
+/// The work split decides only who computes an element, never how: operations on a team give the
+/// same bits for every number of threads. One region at a time; regions do not nest. Exceptions
+/// thrown by a part are rethrown in the caller after all parts ended (the first one wins).
+class ThreadTeam {
+ public:
+  /// num_threads >= 1; 0 means the number of CPUs this process may run on.
+  explicit ThreadTeam(int num_threads = 0);
+  ~ThreadTeam();
+  ThreadTeam(const ThreadTeam&) = delete;
+  ThreadTeam& operator=(const ThreadTeam&) = delete;
+
+  int size() const noexcept;
+
+  /// Calls `part(i)` once for every i in [0, size()), each on its own thread, and waits for all.
+  void run(const std::function<void(int)>& part);
+
+  /// Calls `body(begin, end)` over disjoint ranges covering [0, n), handed out dynamically in
+  /// pieces of `grain` (>= 1). Runs in the caller alone if n <= grain.
+  void parallel_for(int64_t n, int64_t grain,
+                    const std::function<void(int64_t begin, int64_t end)>& body);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lethe
