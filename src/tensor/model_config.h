@@ -113,7 +113,9 @@ struct ModelConfig {
   /// Fields of the file that Lethe does not know, as dotted paths. Reported, never an error.
   std::vector<std::string> unknown_fields;
 
-  int64_t compress_ratio(int64_t layer) const { return compress_ratios.at(static_cast<size_t>(layer)); }
+  int64_t compress_ratio(int64_t layer) const {
+    return compress_ratios.at(static_cast<size_t>(layer));
+  }
 };
 
 /// Reads a Hugging Face config.json (V4 or V4.1). All faults are listed in one LoadError.
@@ -129,8 +131,10 @@ ModelConfig read_gguf_config(const GgufFile& gguf);
 std::vector<std::string> config_faults(const ModelConfig& config);
 
 /// The published configurations, by the name that `synth --preset` and `plan` use: "v4-flash",
-/// "v4-pro", "v4.1-flash", "tiny" (a V4 of a few MB). Throws UsageError listing the names.
+/// "v4-pro", "v4.1-flash", "tiny" and "v4.1-tiny" (a few MB each). Throws UsageError listing the
+/// names.
 ModelConfig preset_config(std::string_view name);
+std::vector<std::string_view> preset_names();
 
 /// The Hugging Face config.json text of a config (synth; round-trips through parse_hf_config).
 std::string to_hf_config_json(const ModelConfig& config);
