@@ -1,12 +1,26 @@
-#include "base/error.h"
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
+#include <exception>
+
+#include "apps/commands.h"
+#include "base/error.h"
 
 int main(int argc, char** argv) {
-  CLI::App app{"Lethe: runs the DeepSeek V4 family on the machines people have"};
+  CLI::App app{"Lethe: runs the DeepSeek V4 family on the machines people have", "lethe"};
   app.require_subcommand(1);
-  CLI11_PARSE(app, argc, argv);
+  lethe::apps::add_plan(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const lethe::Error& error) {
+    fmt::print(stderr, "lethe: {}\n", error.what());
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "lethe: internal error: {}\n", error.what());
+    return 70;
+  }
   return 0;
 }

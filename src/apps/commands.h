@@ -1,0 +1,13 @@
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace lethe::apps {
+
+// Each adds one subcommand of the `lethe` program, options and callback, to `app`. One file per
+// command. The callback throws lethe::Error; main prints it and exits with its code.
+void add_plan(CLI::App& app);
+
+}  // namespace lethe::apps
