@@ -10,9 +10,9 @@ namespace lethe {
 
 /// A regular file mapped read-only into memory; nothing of it is read before it is touched.
 ///
-/// While any MappedFile lives, a SIGBUS inside its mapping (the file was truncated, or its disk went
-/// away) prints one paragraph naming the file and ends the process with status 1; a SIGBUS elsewhere
-/// keeps its former handling. Movable values share one mapping; any thread may read.
+/// While any MappedFile lives, a SIGBUS inside its mapping (the file was truncated, or its disk
+/// went away) prints one paragraph naming the file and ends the process with status 1; a SIGBUS
+/// elsewhere keeps its former handling. Movable values share one mapping; any thread may read.
 class MappedFile {
  public:
   /// Throws LoadError (missing, not a regular file, not readable, mmap failed). An empty file maps

@@ -1,13 +1,13 @@
 #pragma once
 
-#include "tensor/dtype.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tensor/dtype.h"
 
 namespace lethe {
 
@@ -26,8 +26,8 @@ struct TensorView {
   DType dtype = DType::F32;
   Shape shape;
   std::span<const std::byte> data;
-  std::string file;      ///< Path of the file that holds it, for messages.
-  uint64_t offset = 0;   ///< Position of data in that file, bytes.
+  std::string file;     ///< Path of the file that holds it, for messages.
+  uint64_t offset = 0;  ///< Position of data in that file, bytes.
 };
 
 /// What a writer needs to know of a tensor before its bytes exist.
