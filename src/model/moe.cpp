@@ -1,0 +1,66 @@
+#include "model/moe.h"
+
+#include <fmt/core.h>
+
+#include "ops/experts.h"
+#include "tensor/rounding.h"
+
+namespace lethe::model {
+
+MoE::MoE(const WeightLoader& loader, const std::string& prefix, const Shape& shape)
+    : shape_(shape), shared_(loader.expert(prefix + ".shared_experts")) {
+  const ModelConfig& config = loader.config();
+  if (shape.hash_routed) {
+    tid2eid_ = loader.checkpoint().get(prefix + ".gate.tid2eid").tensor;
+  } else {
+    bias_ = loader.vector(prefix + ".gate.bias");
+  }
+  router_ = {.gate = loader.linear(prefix + ".gate", ops::LinearRole::F32),
+             .scoring = ops::parse_scoring_function(config.scoring_func),
+             .bias = bias_,
+             .k = shape.experts_per_token,
+             .normalize = config.norm_topk_prob,
+             .scale = static_cast<float>(config.routed_scaling_factor),
+             .temperature = static_cast<float>(config.gate_temp)};
+  for (int64_t e = 0; e < shape.num_experts; ++e) {
+    experts_.push_back(loader.expert(fmt::format("{}.experts.{}", prefix, e)));
+  }
+}
+
+ops::IndexMatrix MoE::table_rows(std::span<const int32_t> tokens) const {
+  const int64_t k = shape_.experts_per_token;
+  const bool wide = tid2eid_->dtype == DType::I64;
+  ops::IndexMatrix rows(static_cast<int64_t>(tokens.size()), k);
+  for (size_t t = 0; t < tokens.size(); ++t) {
+    for (int64_t i = 0; i < k; ++i) {
+      const int64_t at = tokens[t] * k + i;
+      const std::byte* p = tid2eid_->data.data() + at * (wide ? 8 : 4);
+      rows.row(static_cast<int64_t>(t))[static_cast<size_t>(i)] =
+          wide ? static_cast<int32_t>(load_unaligned<int64_t>(p)) : load_unaligned<int32_t>(p);
+    }
+  }
+  return rows;
+}
+
+ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
+                         std::span<const int32_t> tokens, const TraceScope& trace) const {
+  std::optional<ops::IndexMatrix> table;
+  if (tid2eid_) table = table_rows(tokens);
+  const ops::Routes routes = ops::route(device, x, router_, table ? &*table : nullptr);
+  trace.add("gate_experts", routes.experts);
+  trace.add("gate_weights", routes.weights);
+  trace.add("gate_selection", routes.selection);
+
+  ops::Matrix y(x.rows(), x.cols());
+  ops::moe_experts(device, x, routes, experts_, shape_.swiglu_limit, y);
+  const ops::Matrix shared = ops::expert(device, x, shared_, shape_.swiglu_limit_shared, {});
+  device.for_rows(y.rows(), [&](int64_t t) {
+    const auto in = shared.row(t);
+    const auto out = y.row(t);
+    for (size_t d = 0; d < out.size(); ++d) out[d] += in[d];
+    device.store_bf16(out);
+  });
+  return y;
+}
+
+}  // namespace lethe::model

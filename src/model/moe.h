@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/batch.h"
+#include "model/trace.h"
+#include "model/weight_loader.h"
+#include "ops/router.h"
+
+namespace lethe::model {
+
+/// The mixture of experts of one block: gate, routed experts, shared expert.
+/// Source: spec V4 4.5, V4.1 4.4.
+class MoE {
+ public:
+  struct Shape {
+    int64_t num_experts = 0;
+    int64_t experts_per_token = 0;
+    bool hash_routed = false;  ///< experts by token id (gate.tid2eid), V4's first layers
+    float swiglu_limit = 0;
+    float swiglu_limit_shared = 0;
+  };
+  /// Reads PREFIX.gate, PREFIX.experts.E, PREFIX.shared_experts ("layers.3.ffn").
+  MoE(const WeightLoader& loader, const std::string& prefix, const Shape& shape);
+  MoE(MoE&&) = default;
+
+  /// x: [tokens, dim] normed input; tokens: their ids (hash routing). Returns [tokens, dim].
+  ops::Matrix forward(const ops::Device& device, const ops::Matrix& x,
+                      std::span<const int32_t> tokens, const TraceScope& trace) const;
+
+ private:
+  ops::IndexMatrix table_rows(std::span<const int32_t> tokens) const;
+
+  Shape shape_;
+  std::vector<float> bias_;
+  ops::RouterParams router_;
+  std::optional<TensorView> tid2eid_;  // I64 or I32 [vocab, k]
+  std::vector<ops::ExpertWeights> experts_;
+  ops::ExpertWeights shared_;
+};
+
+}  // namespace lethe::model

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "ops/row_store.h"
+
+namespace lethe::model {
+
+/// What one layer keeps of a sequence. Stores that a layer does not use have row size 0.
+struct LayerCache {
+  ops::RowStore window;           ///< row p = window entry of position p, the last W (+ rollback)
+  ops::RowStore compressed;       ///< row j = compressed entry j
+  ops::RowStore compressor_tail;  ///< row p = (value, gate) of position p, f32, unfinished groups
+  ops::RowStore index_keys;       ///< row j = index key of entry j
+  ops::RowStore index_tail;       ///< as compressor_tail, for the indexer's compressor
+};
+
+/// Row sizes and rules of one layer's cache.
+struct LayerCacheLayout {
+  int64_t window_row_bytes = 0;
+  int64_t ratio = 0;     ///< tokens per compressed entry, 0: none here
+  bool overlap = false;  ///< an entry also reads the group before its own
+  int64_t compressed_row_bytes = 0;
+  int64_t tail_row_bytes = 0;
+  int64_t index_row_bytes = 0;
+  int64_t index_tail_row_bytes = 0;
+};
+
+/// The shape of a model's memory of one sequence; shared by all its states.
+struct StateLayout {
+  uint64_t fingerprint = 0;  ///< of configuration and numerics; saved states carry it
+  int64_t window = 0;        ///< W
+  int64_t max_positions = 0;
+  int64_t rollback_tokens = 16;  ///< how far truncate() can always go back
+  int64_t history_tokens = 0;    ///< token ids kept for Engram's n-grams, 0: none
+  int64_t draft_lag = 0;         ///< draft rows stand this many positions behind (V4 MTP: 1)
+  std::vector<LayerCacheLayout> layers;
+  std::vector<LayerCacheLayout> drafts;
+};
+
+/// What one sequence remembers after `position()` tokens: a value. Copying (fork) shares pages,
+/// copy on write; snapshot and restore carry it as bytes; continuing from any of them gives bit for
+/// bit what an undisturbed run gives. Source: design section 4, spec V4 section 5, V4.1 section 5.
+/// One thread at a time per state; forks are independent of each other.
+class SequenceState {
+ public:
+  explicit SequenceState(std::shared_ptr<const StateLayout> layout);
+
+  int64_t position() const noexcept { return position_; }  ///< Tokens taken in so far.
+  const StateLayout& layout() const noexcept { return *layout_; }
+
+  /// An independent continuation from here.
+  SequenceState fork() const { return *this; }
+
+  /// Forgets the tokens from `position` on, as if they had never been taken in. Possible down to
+  /// `rollback_tokens` before the end (and to 0); throws Error below that.
+  void truncate(int64_t position);
+
+  /// Self-contained bytes, for the same model and numerics only.
+  std::vector<std::byte> snapshot() const;
+  /// Becomes what snapshot() saw. Throws IoError, and stays as it was, if the bytes are not a
+  /// snapshot of this model, or damaged in a way that can be seen.
+  void restore(std::span<const std::byte> bytes);
+
+  /// Bytes of all pages, those shared with forks included.
+  int64_t size_bytes() const noexcept;
+
+  // For the model's modules.
+  LayerCache& layer(int64_t index) { return layers_[static_cast<size_t>(index)]; }
+  LayerCache& draft(int64_t index) { return drafts_[static_cast<size_t>(index)]; }
+  const LayerCache& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
+  ops::RowStore& history() noexcept { return history_; }  ///< row p = int32 token id of position p
+  /// Marks `count` more tokens as taken in and forgets what no continuation needs.
+  void advance(int64_t count);
+  /// First position whose compressor rows can still be needed with `position` tokens taken in.
+  static int64_t tail_begin(const LayerCacheLayout& layout, int64_t position);
+
+ private:
+  template <typename Visit>
+  void for_each_store(Visit&& visit);
+  void trim();
+  void check_consistent() const;
+
+  std::shared_ptr<const StateLayout> layout_;
+  int64_t position_ = 0;
+  std::vector<LayerCache> layers_;
+  std::vector<LayerCache> drafts_;
+  ops::RowStore history_;
+};
+
+}  // namespace lethe::model

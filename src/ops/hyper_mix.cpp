@@ -1,0 +1,134 @@
+#include "ops/hyper_mix.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/norm.h"
+
+namespace lethe::ops {
+
+namespace {
+
+float sigmoid(float x) {
+  return 1.0f / (1.0f + std::exp(-x));
+}
+
+/// mix = (fn . streams) * rsqrt(mean(streams^2) + eps), [tokens, fn rows].
+Matrix normalized_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
+  Matrix mix = linear(device, streams, params.fn);
+  device.for_rows(mix.rows(), [&](int64_t t) {
+    const float scale = inverse_rms(device, streams.row(t), params.norm_eps);
+    for (float& value : mix.row(t)) value *= scale;
+  });
+  return mix;
+}
+
+void divide_rows(std::span<float> c, int64_t m, float eps) {
+  for (int64_t j = 0; j < m; ++j) {
+    const auto row = c.subspan(static_cast<size_t>(j * m), static_cast<size_t>(m));
+    float sum = 0;
+    for (const float value : row) sum += value;
+    for (float& value : row) value /= sum + eps;
+  }
+}
+
+void divide_columns(std::span<float> c, int64_t m, float eps) {
+  for (int64_t k = 0; k < m; ++k) {
+    float sum = 0;
+    for (int64_t j = 0; j < m; ++j) sum += c[static_cast<size_t>(j * m + k)];
+    for (int64_t j = 0; j < m; ++j) c[static_cast<size_t>(j * m + k)] /= sum + eps;
+  }
+}
+
+/// Rows by softmax, then alternating normalization, ending on a column step.
+void sinkhorn(std::span<float> c, int64_t m, int64_t iterations, float eps) {
+  for (int64_t j = 0; j < m; ++j) {
+    const auto row = c.subspan(static_cast<size_t>(j * m), static_cast<size_t>(m));
+    const float largest = *std::max_element(row.begin(), row.end());
+    float sum = 0;
+    for (float& value : row) sum += value = std::exp(value - largest);
+    for (float& value : row) value = value / sum + eps;
+  }
+  divide_columns(c, m, eps);
+  for (int64_t i = 1; i < iterations; ++i) {
+    divide_rows(c, m, eps);
+    divide_columns(c, m, eps);
+  }
+}
+
+}  // namespace
+
+HyperMix hyper_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
+  const int64_t m = params.streams;
+  const Matrix mix = normalized_mix(device, streams, params);
+  const auto eps = static_cast<float>(params.hc_eps);
+  HyperMix out{Matrix(mix.rows(), m), Matrix(mix.rows(), m), Matrix(mix.rows(), m * m)};
+  device.for_rows(mix.rows(), [&](int64_t t) {
+    const std::span<const float> in = mix.row(t);
+    const auto scaled = [&](int64_t i, size_t which) {
+      const auto at = static_cast<size_t>(i);
+      return in[at] * params.scale[which] + params.base[at];
+    };
+    for (int64_t j = 0; j < m; ++j) {
+      const auto at = static_cast<size_t>(j);
+      out.pre.row(t)[at] = sigmoid(scaled(j, 0)) + eps;
+      out.post.row(t)[at] = 2.0f * sigmoid(scaled(m + j, 1));
+    }
+    for (int64_t i = 0; i < m * m; ++i) {
+      out.comb.row(t)[static_cast<size_t>(i)] = scaled(2 * m + i, 2);
+    }
+    sinkhorn(out.comb.row(t), m, params.sinkhorn_iterations, eps);
+  });
+  return out;
+}
+
+Matrix hyper_head_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
+  Matrix mix = normalized_mix(device, streams, params);
+  device.for_rows(mix.rows(), [&](int64_t t) {
+    const std::span<float> row = mix.row(t);
+    for (size_t j = 0; j < row.size(); ++j) {
+      row[j] =
+          sigmoid(row[j] * params.scale[0] + params.base[j]) + static_cast<float>(params.hc_eps);
+    }
+  });
+  return mix;
+}
+
+Matrix hyper_collapse(const Device& device, const Matrix& streams, const Matrix& pre) {
+  const int64_t m = pre.cols();
+  Matrix x(streams.rows(), streams.cols() / m);
+  device.for_rows(x.rows(), [&](int64_t t) {
+    const std::span<float> out = x.row(t);
+    for (int64_t j = 0; j < m; ++j) {
+      const float weight = pre.row(t)[static_cast<size_t>(j)];
+      const std::span<const float> stream = streams.part(t, j, m);
+      for (size_t d = 0; d < out.size(); ++d) out[d] += weight * stream[d];
+    }
+    device.store_bf16(out);
+  });
+  return x;
+}
+
+void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const HyperMix& mix) {
+  const int64_t m = mix.post.cols();
+  const int64_t dim = y.cols();
+  device.for_rows(y.rows(), [&](int64_t t) {
+    std::vector<float> next(static_cast<size_t>(m * dim));
+    const std::span<const float> comb = mix.comb.row(t);
+    for (int64_t k = 0; k < m; ++k) {
+      const std::span<float> out(next.data() + k * dim, static_cast<size_t>(dim));
+      const float post = mix.post.row(t)[static_cast<size_t>(k)];
+      const std::span<const float> in = y.row(t);
+      for (size_t d = 0; d < out.size(); ++d) out[d] = post * in[d];
+      for (int64_t j = 0; j < m; ++j) {
+        const float weight = comb[static_cast<size_t>(j * m + k)];
+        const std::span<const float> stream = streams.part(t, j, m);
+        for (size_t d = 0; d < out.size(); ++d) out[d] += weight * stream[d];
+      }
+    }
+    device.store_bf16(next);
+    std::copy(next.begin(), next.end(), streams.row(t).begin());
+  });
+}
+
+}  // namespace lethe::ops

@@ -1,0 +1,46 @@
+#include "ops/index_scores.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "tensor/rounding.h"
+
+namespace lethe::ops {
+
+namespace {
+
+float score_f32(const Device& device, const IndexQuery& query, const float* key, int64_t dim) {
+  float sum = 0;
+  for (size_t h = 0; h < query.weights.size(); ++h) {
+    const float* head = query.q.data() + static_cast<int64_t>(h) * dim;
+    sum += query.weights[h] * std::max(0.0f, device.kernels().dot_f32(head, key, dim));
+  }
+  return sum;
+}
+
+float score_official(const Device& device, const IndexQuery& query, const float* key, int64_t dim) {
+  double sum = 0;
+  for (size_t h = 0; h < query.weights.size(); ++h) {
+    const float* head = query.q.data() + static_cast<int64_t>(h) * dim;
+    const float dot = round_to_bf16(static_cast<float>(device.kernels().dot_f64(head, key, dim)));
+    sum += static_cast<double>(round_to_bf16(std::max(0.0f, dot) * query.weights[h]));
+  }
+  return round_to_bf16(static_cast<float>(sum));
+}
+
+}  // namespace
+
+void index_scores(const Device& device, const IndexQuery& query, int64_t begin, int64_t end,
+                  std::span<float> out) {
+  const int64_t dim = query.codec.dim();
+  LETHE_CHECK(query.q.size() == query.weights.size() * static_cast<size_t>(dim));
+  std::vector<float> key(static_cast<size_t>(dim));
+  for (int64_t j = begin; j < end; ++j) {
+    query.codec.decode(query.keys->row(j), key.data());
+    out[static_cast<size_t>(j - begin)] = device.official()
+                                              ? score_official(device, query, key.data(), dim)
+                                              : score_f32(device, query, key.data(), dim);
+  }
+}
+
+}  // namespace lethe::ops

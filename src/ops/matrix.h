@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/check.h"
+
+namespace lethe::ops {
+
+/// An activation: row-major f32 [rows, cols], one row per token. In `official` numerics its values
+/// lie on the bf16 grid wherever the reference holds bf16.
+class Matrix {
+ public:
+  Matrix() = default;
+  Matrix(int64_t rows, int64_t cols)
+      : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols)) {}
+
+  int64_t rows() const noexcept { return rows_; }
+  int64_t cols() const noexcept { return cols_; }
+  std::span<float> row(int64_t r) noexcept {
+    LETHE_DCHECK(r >= 0 && r < rows_);
+    return {data_.data() + r * cols_, static_cast<size_t>(cols_)};
+  }
+  std::span<const float> row(int64_t r) const noexcept {
+    LETHE_DCHECK(r >= 0 && r < rows_);
+    return {data_.data() + r * cols_, static_cast<size_t>(cols_)};
+  }
+  /// Part `index` of row r when a row is `parts` equal pieces (heads, hyper-connection streams).
+  std::span<float> part(int64_t r, int64_t index, int64_t parts) noexcept {
+    const auto size = static_cast<size_t>(cols_ / parts);
+    return row(r).subspan(static_cast<size_t>(index) * size, size);
+  }
+  std::span<const float> part(int64_t r, int64_t index, int64_t parts) const noexcept {
+    const auto size = static_cast<size_t>(cols_ / parts);
+    return row(r).subspan(static_cast<size_t>(index) * size, size);
+  }
+  std::span<float> values() noexcept { return data_; }
+  std::span<const float> values() const noexcept { return data_; }
+
+ private:
+  int64_t rows_ = 0;
+  int64_t cols_ = 0;
+  std::vector<float> data_;
+};
+
+/// Integer companion: expert ids, selected entries.
+class IndexMatrix {
+ public:
+  IndexMatrix() = default;
+  IndexMatrix(int64_t rows, int64_t cols, int32_t fill = -1)
+      : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols), fill) {}
+  int64_t rows() const noexcept { return rows_; }
+  int64_t cols() const noexcept { return cols_; }
+  std::span<int32_t> row(int64_t r) noexcept {
+    return {data_.data() + r * cols_, static_cast<size_t>(cols_)};
+  }
+  std::span<const int32_t> row(int64_t r) const noexcept {
+    return {data_.data() + r * cols_, static_cast<size_t>(cols_)};
+  }
+  std::span<const int32_t> values() const noexcept { return data_; }
+
+ private:
+  int64_t rows_ = 0;
+  int64_t cols_ = 0;
+  std::vector<int32_t> data_;
+};
+
+}  // namespace lethe::ops

@@ -1,0 +1,64 @@
+#include "ops/norm.h"
+
+#include <cmath>
+
+#include "tensor/rounding.h"
+
+namespace lethe::ops {
+
+namespace {
+
+float mean_square(const Device& device, std::span<const float> x) {
+  const auto n = static_cast<int64_t>(x.size());
+  const double sum = device.official() ? device.kernels().dot_f64(x.data(), x.data(), n)
+                                       : device.kernels().dot_f32(x.data(), x.data(), n);
+  return static_cast<float>(sum / static_cast<double>(n));
+}
+
+}  // namespace
+
+float inverse_rms(const Device& device, std::span<const float> x, double eps) {
+  return 1.0f / std::sqrt(mean_square(device, x) + static_cast<float>(eps));
+}
+
+void rms_norm_row(const Device& device, std::span<float> x, std::span<const float> weight,
+                  double eps) {
+  LETHE_CHECK(x.size() == weight.size());
+  const float scale = inverse_rms(device, x, eps);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = x[i] * scale * weight[i];
+  device.store_bf16(x);
+}
+
+void rms_norm(const Device& device, Matrix& x, std::span<const float> weight, double eps) {
+  device.for_rows(x.rows(), [&](int64_t r) { rms_norm_row(device, x.row(r), weight, eps); });
+}
+
+namespace {
+
+/// The reference normalizes query heads in bf16, step by step (spec V4 section 6).
+void head_norm_official(std::span<float> head, double eps) {
+  double sum = 0;
+  for (const float value : head) sum += static_cast<double>(round_to_bf16(value * value));
+  const float mean = round_to_bf16(static_cast<float>(sum / static_cast<double>(head.size())));
+  const float shifted = round_to_bf16(mean + static_cast<float>(eps));
+  const float scale = round_to_bf16(1.0f / std::sqrt(shifted));
+  for (float& value : head) value = round_to_bf16(value * scale);
+}
+
+}  // namespace
+
+void head_rms_norm(const Device& device, Matrix& x, int64_t heads, double eps) {
+  device.for_rows(x.rows(), [&](int64_t r) {
+    for (int64_t h = 0; h < heads; ++h) {
+      const std::span<float> head = x.part(r, h, heads);
+      if (device.official()) {
+        head_norm_official(head, eps);
+      } else {
+        const float scale = inverse_rms(device, head, eps);
+        for (float& value : head) value *= scale;
+      }
+    }
+  });
+}
+
+}  // namespace lethe::ops

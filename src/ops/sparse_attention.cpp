@@ -1,0 +1,174 @@
+#include "ops/sparse_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "tensor/rounding.h"
+
+namespace lethe::ops {
+
+namespace {
+
+constexpr int64_t kBlock = 64;  // keys per running-max step, as in the reference
+
+/// One key of a query's list: where it lies and how it is kept; null data = an empty column.
+struct Key {
+  const std::byte* data = nullptr;
+  const RowCodec* codec = nullptr;
+};
+
+/// The key list of the query at position t. Empty columns keep the reference's block boundaries.
+std::vector<Key> key_list(const SparseAttentionArgs& args, int64_t row, int64_t t) {
+  std::vector<Key> keys;
+  const bool draft = args.last_visible >= 0;
+  const int64_t first = draft ? args.first_visible : std::max<int64_t>(0, t - args.window_size + 1);
+  const int64_t last = draft ? args.last_visible : t;
+  for (int64_t p = first; p <= last; ++p) {
+    keys.push_back({args.window->row(p), &args.window_codec});
+  }
+  const CompressedKeys& more = args.compressed;
+  if (more.rows == nullptr) return keys;
+  keys.resize(static_cast<size_t>(args.window_size));
+  const int64_t visible = (t + 1) / more.ratio;
+  if (more.selected == nullptr) {
+    for (int64_t j = 0; j < visible; ++j) keys.push_back({more.rows->row(j), &more.codec});
+    return keys;
+  }
+  for (const int32_t j : more.selected->row(row)) {
+    LETHE_DCHECK(j < visible);
+    keys.push_back(j < 0 ? Key{} : Key{more.rows->row(j), &more.codec});
+  }
+  return keys;
+}
+
+/// Running softmax of some heads of one query over blocks of decoded keys.
+/// Acc: the type of sums; bf16 probabilities go with double sums (`official`).
+template <typename Acc>
+class HeadGroup {
+ public:
+  HeadGroup(const Device& device, const Matrix& q, const SparseAttentionArgs& args, int64_t row,
+            int64_t head_begin, int64_t head_end)
+      : device_(device),
+        q_(q),
+        args_(args),
+        row_(row),
+        head_begin_(head_begin),
+        dim_(q.cols() / args.heads),
+        max_(static_cast<size_t>(head_end - head_begin), -1e30f),
+        denominator_(max_.size(), Acc{0}),
+        sums_(max_.size() * static_cast<size_t>(dim_), Acc{0}) {}
+
+  /// kv: [count, dim] decoded keys of one block.
+  void add_block(const float* kv, int64_t count) {
+    float p[kBlock];
+    for (size_t h = 0; h < max_.size(); ++h) {
+      const std::span<const float> query =
+          q_.part(row_, head_begin_ + static_cast<int64_t>(h), args_.heads);
+      float largest = max_[h];
+      for (int64_t i = 0; i < count; ++i) {
+        p[i] = score(query, kv + i * dim_) * args_.scale;
+        largest = std::max(largest, p[i]);
+      }
+      rescale(h, largest);
+      for (int64_t i = 0; i < count; ++i) accumulate(h, std::exp(p[i] - largest), kv + i * dim_);
+    }
+  }
+
+  void finish(Matrix& out) {
+    for (size_t h = 0; h < max_.size(); ++h) {
+      const int64_t head = head_begin_ + static_cast<int64_t>(h);
+      const Acc denominator =
+          denominator_[h] +
+          static_cast<Acc>(std::exp(args_.sinks[static_cast<size_t>(head)] - max_[h]));
+      const std::span<float> o = out.part(row_, head, args_.heads);
+      for (size_t d = 0; d < o.size(); ++d) {
+        o[d] = static_cast<float>(sums_[h * static_cast<size_t>(dim_) + d] / denominator);
+      }
+      device_.store_bf16(o);
+    }
+  }
+
+ private:
+  float score(std::span<const float> query, const float* key) const {
+    if constexpr (std::is_same_v<Acc, double>) {
+      return static_cast<float>(device_.kernels().dot_f64(query.data(), key, dim_));
+    } else {
+      return device_.kernels().dot_f32(query.data(), key, dim_);
+    }
+  }
+
+  void rescale(size_t h, float largest) {
+    if (largest == max_[h]) return;
+    const Acc factor = static_cast<Acc>(std::exp(max_[h] - largest));
+    denominator_[h] *= factor;
+    Acc* const sums = sums_.data() + h * static_cast<size_t>(dim_);
+    for (int64_t d = 0; d < dim_; ++d) sums[d] *= factor;
+    max_[h] = largest;
+  }
+
+  void accumulate(size_t h, float p, const float* kv) {
+    denominator_[h] += static_cast<Acc>(p);
+    const Acc weight = static_cast<Acc>(device_.official() ? round_to_bf16(p) : p);
+    Acc* const sums = sums_.data() + h * static_cast<size_t>(dim_);
+    for (int64_t d = 0; d < dim_; ++d) sums[d] += weight * static_cast<Acc>(kv[d]);
+  }
+
+  const Device& device_;
+  const Matrix& q_;
+  const SparseAttentionArgs& args_;
+  int64_t row_;
+  int64_t head_begin_;
+  int64_t dim_;
+  std::vector<float> max_;
+  std::vector<Acc> denominator_;
+  std::vector<Acc> sums_;
+};
+
+template <typename Acc>
+void attend(const Device& device, const Matrix& q, const SparseAttentionArgs& args, int64_t row,
+            int64_t head_begin, int64_t head_end, Matrix& out) {
+  const int64_t t = args.position + row - args.row_begin;
+  const int64_t dim = q.cols() / args.heads;
+  const std::vector<Key> keys = key_list(args, row, t);
+  std::vector<float> kv(static_cast<size_t>(kBlock * dim));
+  HeadGroup<Acc> group(device, q, args, row, head_begin, head_end);
+  for (size_t begin = 0; begin < keys.size(); begin += kBlock) {
+    const size_t end = std::min(begin + kBlock, keys.size());
+    int64_t count = 0;
+    for (size_t i = begin; i < end; ++i) {
+      if (keys[i].data == nullptr) continue;
+      keys[i].codec->decode(keys[i].data, kv.data() + count++ * dim);
+    }
+    if (count > 0) group.add_block(kv.data(), count);
+  }
+  group.finish(out);
+}
+
+}  // namespace
+
+void sparse_attention(const Device& device, const Matrix& q, const SparseAttentionArgs& args,
+                      Matrix& out) {
+  LETHE_CHECK(args.window != nullptr && args.heads > 0 && q.cols() % args.heads == 0);
+  LETHE_CHECK(static_cast<int64_t>(args.sinks.size()) == args.heads);
+  // Few queries: share out the heads of each; heads do not touch each other.
+  const int64_t team = device.team().size();
+  const int64_t pieces = args.row_count >= team
+                             ? 1
+                             : std::min(args.heads, (team + args.row_count - 1) / args.row_count);
+  device.team().parallel_for(args.row_count * pieces, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t row = args.row_begin + item / pieces;
+      const int64_t piece = item % pieces;
+      const int64_t head_begin = args.heads * piece / pieces;
+      const int64_t head_end = args.heads * (piece + 1) / pieces;
+      if (device.official()) {
+        attend<double>(device, q, args, row, head_begin, head_end, out);
+      } else {
+        attend<float>(device, q, args, row, head_begin, head_end, out);
+      }
+    }
+  });
+}
+
+}  // namespace lethe::ops
