@@ -1,0 +1,61 @@
+/// golden_text [--tokenizer T.json] FILE.jsonl ...
+///
+/// Checks rows of the golden text schemas, whatever file they come from: prints the id of each row
+/// that fails and why, then `N passed, N failed`. Exit status 1 if any failed, 2 for a wrong call.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/golden_rows.h"
+
+namespace {
+
+struct Counts {
+  size_t passed = 0;
+  size_t failed = 0;
+};
+
+void count(Counts& counts, const std::string& id, const std::optional<std::string>& fault) {
+  if (!fault) {
+    ++counts.passed;
+    return;
+  }
+  ++counts.failed;
+  fmt::print("FAILED {}: {}\n", id, *fault);
+}
+
+std::optional<std::string> check(const lethe::Json& row) {
+  try {
+    return lethe::testing::check_encoding_row(row);
+  } catch (const std::exception& error) {
+    return fmt::format("unexpected failure: {}", error.what());
+  }
+}
+
+void check_file(const std::string& path, Counts& counts) {
+  try {
+    for (const auto& [id, row] : lethe::testing::read_golden_rows(path)) {
+      count(counts, id, check(row));
+    }
+  } catch (const std::exception& error) {
+    count(counts, path, error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> files(argv + 1, argv + argc);
+  if (files.empty()) {
+    fmt::print(stderr, "usage: golden_text [--tokenizer T.json] FILE.jsonl ...\n");
+    return 2;
+  }
+  Counts counts;
+  for (const std::string& path : files) check_file(path, counts);
+  fmt::print("{} passed, {} failed\n", counts.passed, counts.failed);
+  return counts.failed == 0 ? 0 : 1;
+}
