@@ -1,10 +1,7 @@
 #include "tensor/safetensors.h"
 
-#include <algorithm>
 #include <filesystem>
-#include <numeric>
 
-#include "base/check.h"
 #include "base/error.h"
 #include "base/printable.h"
 #include "tensor/safetensors_header.h"
@@ -45,15 +42,8 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
 }
 
 void SafetensorsFile::index_names(const std::string& path) {
-  by_name_.resize(tensors_.size());
-  std::iota(by_name_.begin(), by_name_.end(), 0U);
-  std::sort(by_name_.begin(), by_name_.end(),
-            [this](uint32_t a, uint32_t b) { return tensors_[a].name < tensors_[b].name; });
-  const auto twice = std::adjacent_find(
-      by_name_.begin(), by_name_.end(),
-      [this](uint32_t a, uint32_t b) { return tensors_[a].name == tensors_[b].name; });
-  if (twice != by_name_.end()) {
-    throw LoadError("{}: {}: occurs twice in the header.", path, printable(tensors_[*twice].name));
+  if (const TensorView* twice = by_name_.build(tensors_)) {
+    throw LoadError("{}: {}: occurs twice in the header.", path, printable(twice->name));
   }
   for (const auto& [name, dtype] : unsupported_) {
     if (find(name) != nullptr) {
@@ -63,11 +53,7 @@ void SafetensorsFile::index_names(const std::string& path) {
 }
 
 const TensorView* SafetensorsFile::find(std::string_view name) const {
-  const auto at = std::lower_bound(
-      by_name_.begin(), by_name_.end(), name,
-      [this](uint32_t index, std::string_view wanted) { return tensors_[index].name < wanted; });
-  if (at == by_name_.end() || tensors_[*at].name != name) return nullptr;
-  return &tensors_[*at];
+  return by_name_.find(tensors_, name);
 }
 
 SafetensorsFile SafetensorsFile::open_sharded(const std::string& index_path) {
@@ -79,7 +65,14 @@ SafetensorsFile SafetensorsFile::open_sharded(const std::string& index_path) {
   for (const auto& [name, file_name] : weight_map) {
     auto shard = shards.find(file_name);
     if (shard == shards.end()) {
-      shard = shards.emplace(file_name, open((directory / file_name).string())).first;
+      const std::string path = (directory / file_name).string();
+      if (!std::filesystem::exists(path)) {
+        throw LoadError(
+            "{}: {}: the index says that it lies in {}, but there is no such file; the "
+            "download may be incomplete.",
+            index_path, printable(name), path);
+      }
+      shard = shards.emplace(file_name, open(path)).first;
     }
     const TensorView* view = shard->second.find(name);
     if (view != nullptr) {

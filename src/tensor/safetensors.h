@@ -9,6 +9,7 @@
 
 #include "base/file_writer.h"
 #include "base/mapped_file.h"
+#include "tensor/name_index.h"
 #include "tensor/tensor_view.h"
 
 namespace lethe {
@@ -43,7 +44,7 @@ class SafetensorsFile {
 
   std::vector<MappedFile> files_;
   std::vector<TensorView> tensors_;
-  std::vector<uint32_t> by_name_;  ///< Indices into tensors_, sorted by name.
+  NameIndex by_name_;
   std::map<std::string, std::string> metadata_;
   std::map<std::string, std::string, std::less<>> unsupported_;
 };
