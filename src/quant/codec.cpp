@@ -1,12 +1,38 @@
 #include "quant/codec.h"
 
 #include <array>
+#include <cstring>
 
 #include "base/check.h"
+#include "quant/code_group.h"
+#include "quant/fp_formats.h"
+#include "quant/i_formats.h"
+#include "quant/k_formats.h"
+#include "quant/legacy_formats.h"
+#include "tensor/rounding.h"
 
 namespace lethe::quant {
 
 namespace {
+
+void decode_f32(const std::byte* data, int64_t count, float* out) noexcept {
+  std::memcpy(out, data, static_cast<size_t>(count) * sizeof(float));
+}
+
+void decode_f16(const std::byte* data, int64_t count, float* out) noexcept {
+  for (int64_t i = 0; i < count; ++i) out[i] = f16_to_f32(load_unaligned<uint16_t>(data + 2 * i));
+}
+
+void decode_bf16(const std::byte* data, int64_t count, float* out) noexcept {
+  for (int64_t i = 0; i < count; ++i) out[i] = bf16_to_f32(load_unaligned<uint16_t>(data + 2 * i));
+}
+
+// Entry of a ggml block type.
+template <typename Format>
+constexpr Codec block_codec(Encoding encoding, std::string_view name) {
+  return {encoding, Format::kDType, name, Format::kGroups * CodeGroup::kSize,
+          decode_format<Format>};
+}
 
 constexpr std::array<Codec, kNumEncodings> kTable = {{
     {Encoding::F32, DType::F32, "F32", 1, decode_f32},
@@ -15,27 +41,27 @@ constexpr std::array<Codec, kNumEncodings> kTable = {{
     {Encoding::Fp8Block, DType::F8_E4M3, "FP8 (block scales)", 1, nullptr},
     {Encoding::Fp4Row, DType::I8, "FP4 (row scales)", 32, nullptr},
     {Encoding::Fp8Row, DType::F8_E4M3, "FP8 (row scales)", 32, nullptr},
-    {Encoding::Q8_0, DType::Q8_0, "Q8_0", 32, decode_q8_0},
-    {Encoding::Q4_0, DType::Q4_0, "Q4_0", 32, decode_q4_0},
-    {Encoding::Q4_1, DType::Q4_1, "Q4_1", 32, decode_q4_1},
-    {Encoding::Q5_0, DType::Q5_0, "Q5_0", 32, decode_q5_0},
-    {Encoding::Q5_1, DType::Q5_1, "Q5_1", 32, decode_q5_1},
-    {Encoding::MXFP4, DType::MXFP4, "MXFP4", 32, decode_mxfp4},
-    {Encoding::NVFP4, DType::NVFP4, "NVFP4", 64, decode_nvfp4},
-    {Encoding::IQ4_NL, DType::IQ4_NL, "IQ4_NL", 32, decode_iq4_nl},
-    {Encoding::Q2_K, DType::Q2_K, "Q2_K", 256, decode_q2_k},
-    {Encoding::Q3_K, DType::Q3_K, "Q3_K", 256, decode_q3_k},
-    {Encoding::Q4_K, DType::Q4_K, "Q4_K", 256, decode_q4_k},
-    {Encoding::Q5_K, DType::Q5_K, "Q5_K", 256, decode_q5_k},
-    {Encoding::Q6_K, DType::Q6_K, "Q6_K", 256, decode_q6_k},
-    {Encoding::IQ1_S, DType::IQ1_S, "IQ1_S", 256, decode_iq1_s},
-    {Encoding::IQ1_M, DType::IQ1_M, "IQ1_M", 256, decode_iq1_m},
-    {Encoding::IQ2_XXS, DType::IQ2_XXS, "IQ2_XXS", 256, decode_iq2_xxs},
-    {Encoding::IQ2_XS, DType::IQ2_XS, "IQ2_XS", 256, decode_iq2_xs},
-    {Encoding::IQ2_S, DType::IQ2_S, "IQ2_S", 256, decode_iq2_s},
-    {Encoding::IQ3_XXS, DType::IQ3_XXS, "IQ3_XXS", 256, decode_iq3_xxs},
-    {Encoding::IQ3_S, DType::IQ3_S, "IQ3_S", 256, decode_iq3_s},
-    {Encoding::IQ4_XS, DType::IQ4_XS, "IQ4_XS", 256, decode_iq4_xs},
+    block_codec<Q8_0>(Encoding::Q8_0, "Q8_0"),
+    block_codec<Q4_0>(Encoding::Q4_0, "Q4_0"),
+    block_codec<Q4_1>(Encoding::Q4_1, "Q4_1"),
+    block_codec<Q5_0>(Encoding::Q5_0, "Q5_0"),
+    block_codec<Q5_1>(Encoding::Q5_1, "Q5_1"),
+    block_codec<MXFP4>(Encoding::MXFP4, "MXFP4"),
+    block_codec<NVFP4>(Encoding::NVFP4, "NVFP4"),
+    block_codec<IQ4_NL>(Encoding::IQ4_NL, "IQ4_NL"),
+    block_codec<Q2_K>(Encoding::Q2_K, "Q2_K"),
+    block_codec<Q3_K>(Encoding::Q3_K, "Q3_K"),
+    block_codec<Q4_K>(Encoding::Q4_K, "Q4_K"),
+    block_codec<Q5_K>(Encoding::Q5_K, "Q5_K"),
+    block_codec<Q6_K>(Encoding::Q6_K, "Q6_K"),
+    block_codec<IQ1_S>(Encoding::IQ1_S, "IQ1_S"),
+    block_codec<IQ1_M>(Encoding::IQ1_M, "IQ1_M"),
+    block_codec<IQ2_XXS>(Encoding::IQ2_XXS, "IQ2_XXS"),
+    block_codec<IQ2_XS>(Encoding::IQ2_XS, "IQ2_XS"),
+    block_codec<IQ2_S>(Encoding::IQ2_S, "IQ2_S"),
+    block_codec<IQ3_XXS>(Encoding::IQ3_XXS, "IQ3_XXS"),
+    block_codec<IQ3_S>(Encoding::IQ3_S, "IQ3_S"),
+    block_codec<IQ4_XS>(Encoding::IQ4_XS, "IQ4_XS"),
 }};
 
 }  // namespace
