@@ -1,11 +1,40 @@
 #pragma once
+
+#include <array>
 #include <cstdint>
+#include <string_view>
+
+#include "kernels/row_dot.h"
+
 namespace lethe::kernels {
+
+/// The leaf functions of one instruction set. Pure, no allocation, any thread, any alignment.
+/// A result depends on the values and n only: not on threads, nor on the tokens beside it.
+///
+/// "In L lanes" is the order of a sum: element i is added to lane i % L, lanes start at 0, and are
+/// reduced in a tree (lane l += lane l + L/2, then L/4, ...). Products and sums are rounded one by
+/// one unless a set says that it fuses them. The scalar set is the reference for all others:
+/// integer parts must agree exactly, f32 parts within the tolerances of tests/kernels.
 struct KernelTable {
-  float (*dot_f32)(const float*, const float*, int64_t) noexcept;
-  double (*dot_f64)(const float*, const float*, int64_t) noexcept;
+  std::string_view name;
+
+  /// Sum of a[i] * b[i]. a, b: f32 [n]. f32 products and sums in 16 lanes.
+  float (*dot_f32)(const float* a, const float* b, int64_t n) noexcept;
+  /// Sum of a[i] * b[i]. a, b: f32 [n]. f64 products (exact) and sums in 8 lanes. For `official`.
+  double (*dot_f64)(const float* a, const float* b, int64_t n) noexcept;
+  /// acc[i] += s * x[i]. acc, x: f32 [n], not overlapping. Product and sum rounded to f32.
+  void (*fma_row_f32)(float* acc, const float* x, float s, int64_t n) noexcept;
+  /// The same with acc: f64 [n] and an f64 product. For `official`.
+  void (*fma_row_f64)(double* acc, const float* x, double s, int64_t n) noexcept;
+
+  /// Dot products of one encoded weight row with several tokens, by quant::Encoding.
+  std::array<RowDot, quant::kNumEncodings> row_dot;
 };
-inline float d32(const float* a, const float* b, int64_t n) noexcept { float s = 0; for (int64_t i = 0; i < n; ++i) s += a[i] * b[i]; return s; }
-inline double d64(const float* a, const float* b, int64_t n) noexcept { double s = 0; for (int64_t i = 0; i < n; ++i) s += double(a[i]) * double(b[i]); return s; }
-inline const KernelTable& kernel_table() { static const KernelTable t{d32, d64}; return t; }
-}
+
+/// The set this process uses: the best that the machine supports.
+const KernelTable& kernel_table() noexcept;
+
+/// The set without instructions beyond the build's baseline.
+const KernelTable& scalar_kernels() noexcept;
+
+}  // namespace lethe::kernels

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+// The pieces of the scalar set (scalar_kernels() joins them).
+
+namespace lethe::kernels {
+
+/// dot_f32, dot_f64, fma_row_f32, fma_row_f64.
+void install_scalar_dots(KernelTable& table) noexcept;
+/// row_dot of the encodings with F32 and Bf16 activations.
+void install_scalar_wide_row_dots(KernelTable& table) noexcept;
+/// row_dot of the encodings with Int8 activations.
+void install_scalar_int8_row_dots(KernelTable& table) noexcept;
+
+}  // namespace lethe::kernels

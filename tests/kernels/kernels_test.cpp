@@ -1,0 +1,286 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernels/activation_batch.h"
+#include "kernels/kernel_table.h"
+#include "kernels/row_dot_case.h"
+#include "tensor/checkpoint.h"
+
+namespace lethe::kernels {
+namespace {
+
+using lethe::testing::kUnit;
+using quant::Encoding;
+
+std::vector<float> random_values(int64_t n, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> gaussian;
+  std::vector<float> out(static_cast<size_t>(n));
+  for (float& v : out) v = gaussian(random);
+  if (n > 40) out[static_cast<size_t>(n) / 3] = 60.0F;  // an outlier, as activations have
+  return out;
+}
+
+// Random bytes of `blocks` blocks whose values are finite and of moderate size.
+std::vector<std::byte> random_blocks(DType dtype, int64_t blocks, std::mt19937& random) {
+  const DTypeInfo& info = dtype_info(dtype);
+  std::uniform_int_distribution<int> byte(0, 255);
+  std::vector<std::byte> out(static_cast<size_t>(blocks) * info.block_bytes);
+  std::vector<float> values(info.block_elements);
+  for (int64_t b = 0; b < blocks; ++b) {
+    std::byte* block = out.data() + b * info.block_bytes;
+    do {
+      std::generate_n(block, info.block_bytes,
+                      [&] { return static_cast<std::byte>(byte(random)); });
+      quant::decode_blocks(dtype, block, 1, values.data());
+    } while (
+        !std::all_of(values.begin(), values.end(), [](float v) { return std::abs(v) < 1e6F; }));
+  }
+  return out;
+}
+
+// A weight matrix with the bytes it views.
+struct OwnedWeight {
+  std::vector<std::byte> data;
+  std::vector<std::byte> scales;
+  quant::Weight weight;
+};
+
+OwnedWeight random_scaled(Encoding encoding, int64_t rows, int64_t cols, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::uniform_int_distribution<int> byte(0, 255);
+  std::uniform_int_distribution<int> exponent(110, 140);
+  const bool fp4 = encoding == Encoding::Fp4Row;
+  const int64_t block = encoding == Encoding::Fp8Block ? 48 : 32;
+  OwnedWeight w;
+  w.data.resize(static_cast<size_t>(fp4 ? rows * cols / 2 : rows * cols));
+  for (std::byte& b : w.data) {
+    int value = byte(random);
+    while (!fp4 && value % 128 == 127) value = byte(random);
+    b = static_cast<std::byte>(value);
+  }
+  const int64_t scale_rows = encoding == Encoding::Fp8Block ? (rows + block - 1) / block : rows;
+  const int64_t scale_cols = (cols + block - 1) / block;
+  w.scales.resize(static_cast<size_t>(scale_rows * scale_cols));
+  for (std::byte& b : w.scales) b = static_cast<std::byte>(exponent(random));
+
+  StoredWeight stored;
+  stored.kind = fp4                              ? StorageKind::Fp4Row
+                : encoding == Encoding::Fp8Block ? StorageKind::Fp8Block
+                                                 : StorageKind::Fp8Row;
+  stored.tensor.dtype = fp4 ? DType::I8 : DType::F8_E4M3;
+  stored.tensor.shape = {rows, cols};
+  stored.tensor.data = w.data;
+  stored.scale.emplace();
+  stored.scale->dtype = DType::F8_E8M0;
+  stored.scale->shape = {scale_rows, scale_cols};
+  stored.scale->data = w.scales;
+  w.weight = quant::make_weight(stored, block);
+  return w;
+}
+
+OwnedWeight random_weight(Encoding encoding, int64_t rows, int64_t cols, uint32_t seed) {
+  if (encoding == Encoding::Fp8Block || encoding == Encoding::Fp4Row ||
+      encoding == Encoding::Fp8Row) {
+    return random_scaled(encoding, rows, cols, seed);
+  }
+  std::mt19937 random(seed);
+  const std::string name(quant::encoding_name(encoding));
+  const auto dtypes = all_dtypes();
+  const auto dtype = std::find_if(dtypes.begin(), dtypes.end(),
+                                  [&](const DTypeInfo& info) { return info.name == name; });
+  OwnedWeight w;
+  w.data = random_blocks(dtype->dtype, rows * cols / dtype->block_elements, random);
+  StoredWeight stored;
+  stored.tensor.dtype = dtype->dtype;
+  stored.tensor.shape = {rows, cols};
+  stored.tensor.data = w.data;
+  w.weight = quant::make_weight(stored, 128);
+  return w;
+}
+
+// Every set this machine can run.
+std::vector<const KernelTable*> kernel_sets() {
+  std::vector<const KernelTable*> sets = {&scalar_kernels()};
+  if (&kernel_table() != &scalar_kernels()) sets.push_back(&kernel_table());
+  return sets;
+}
+
+std::vector<int64_t> lengths_of(Encoding encoding) {
+  const int64_t block = quant::encoding_block(encoding);
+  if (block == 1) return {1, 7, 15, 16, 17, 255, 256, 257, 1000, 4096};
+  return {block, 3 * block, 4096};
+}
+
+class RowDotTest : public ::testing::TestWithParam<int> {
+ protected:
+  Encoding encoding() const { return static_cast<Encoding>(GetParam()); }
+};
+
+TEST_P(RowDotTest, MatchesTheDecodedRowInF64) {
+  for (const KernelTable* set : kernel_sets()) {
+    for (int64_t n : lengths_of(encoding())) {
+      const OwnedWeight w = random_weight(encoding(), 5, n, static_cast<uint32_t>(n));
+      const std::vector<float> x = random_values(n, 99);
+      const ActivationBatch batch(activation_format(encoding()), x.data(), 1, n, n);
+      for (int64_t r = 0; r < 5; ++r) {
+        float dot = 0;
+        set->row_dot[static_cast<size_t>(GetParam())](weight_row(w.weight, r), n, batch.data(), 1,
+                                                      &dot);
+        const auto expected = lethe::testing::expected_dot(w.weight, r, batch[0]);
+        ASSERT_NEAR(dot, expected.dot, expected.tolerance)
+            << set->name << ", n = " << n << ", row " << r;
+      }
+    }
+  }
+}
+
+TEST_P(RowDotTest, GivesTheSameBitsAloneAndInABatch) {
+  const int64_t n = lengths_of(encoding()).back();
+  const int64_t tokens = 19;
+  const OwnedWeight w = random_weight(encoding(), 2, n, 5);
+  const std::vector<float> x = random_values(tokens * n, 6);
+  const ActivationBatch batch(activation_format(encoding()), x.data(), tokens, n, n);
+  for (const KernelTable* set : kernel_sets()) {
+    const RowDot dot = set->row_dot[static_cast<size_t>(GetParam())];
+    std::vector<float> together(tokens);
+    dot(weight_row(w.weight, 1), n, batch.data(), tokens, together.data());
+    for (int64_t t = 0; t < tokens; ++t) {
+      float alone = 0;
+      dot(weight_row(w.weight, 1), n, &batch[t], 1, &alone);
+      ASSERT_EQ(alone, together[static_cast<size_t>(t)]) << set->name << ", token " << t;
+    }
+  }
+}
+
+TEST_P(RowDotTest, ReadsUnalignedRows) {
+  const int64_t n = lengths_of(encoding()).back();
+  OwnedWeight w = random_weight(encoding(), 1, n, 8);
+  const std::vector<float> x = random_values(n, 9);
+  const ActivationBatch batch(activation_format(encoding()), x.data(), 1, n, n);
+  std::vector<std::byte> shifted(w.data.size() + 1);
+  std::copy(w.data.begin(), w.data.end(), shifted.begin() + 1);
+  for (const KernelTable* set : kernel_sets()) {
+    WeightRow row = weight_row(w.weight, 0);
+    float aligned = 0;
+    float unaligned = 1;
+    set->row_dot[static_cast<size_t>(GetParam())](row, n, batch.data(), 1, &aligned);
+    row.data = shifted.data() + 1;
+    set->row_dot[static_cast<size_t>(GetParam())](row, n, batch.data(), 1, &unaligned);
+    ASSERT_EQ(aligned, unaligned) << set->name;
+  }
+}
+
+TEST_P(RowDotTest, PropagatesNan) {
+  const int64_t n = lengths_of(encoding()).back();
+  const OwnedWeight w = random_weight(encoding(), 1, n, 10);
+  std::vector<float> x = random_values(n, 11);
+  x[static_cast<size_t>(n) / 2] = std::nanf("");
+  const ActivationBatch batch(activation_format(encoding()), x.data(), 1, n, n);
+  for (const KernelTable* set : kernel_sets()) {
+    float dot = 0;
+    set->row_dot[static_cast<size_t>(GetParam())](weight_row(w.weight, 0), n, batch.data(), 1,
+                                                  &dot);
+    EXPECT_TRUE(std::isnan(dot)) << set->name;
+  }
+}
+
+std::string encoding_test_name(const ::testing::TestParamInfo<int>& param) {
+  std::string name(quant::encoding_name(static_cast<Encoding>(param.param)));
+  std::erase_if(name, [](char c) { return c != '_' && std::isalnum(c) == 0; });
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Encodings, RowDotTest, ::testing::Range(0, quant::kNumEncodings),
+                         encoding_test_name);
+
+TEST(Dots, MatchF64WithinTheirLanesRoundings) {
+  for (const KernelTable* set : kernel_sets()) {
+    for (int64_t n : {0, 1, 3, 8, 15, 16, 17, 31, 33, 100, 4096, 7168}) {
+      const std::vector<float> a = random_values(n, 1);
+      const std::vector<float> b = random_values(n, 2);
+      long double exact = 0;
+      long double magnitude = 0;
+      for (size_t i = 0; i < a.size(); ++i) {
+        exact += static_cast<long double>(a[i]) * b[i];
+        magnitude += std::abs(static_cast<long double>(a[i]) * b[i]);
+      }
+      const auto scale = static_cast<double>(magnitude);
+      const auto terms = static_cast<double>(n);
+      EXPECT_NEAR(set->dot_f32(a.data(), b.data(), n), static_cast<double>(exact),
+                  (terms / 16 + 6) * kUnit * scale)
+          << set->name << " " << n;
+      EXPECT_NEAR(set->dot_f64(a.data(), b.data(), n), static_cast<double>(exact),
+                  (terms / 8 + 5) * 0x1p-53 * scale)
+          << set->name << " " << n;
+    }
+  }
+}
+
+// The order of the sum is part of the contract of the scalar set.
+TEST(Dots, ScalarSetAddsInSixteenLanes) {
+  for (int64_t n : {5, 16, 61, 1000}) {
+    const std::vector<float> a = random_values(n, 3);
+    const std::vector<float> b = random_values(n, 4);
+    float lanes[16] = {};
+    for (size_t i = 0; i < a.size(); ++i) {
+      const volatile float product = a[i] * b[i];
+      lanes[i % 16] += product;
+    }
+    for (int half = 8; half > 0; half /= 2) {
+      for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+    }
+    EXPECT_EQ(scalar_kernels().dot_f32(a.data(), b.data(), n), lanes[0]) << n;
+  }
+}
+
+TEST(FmaRow, AddsScaledRow) {
+  for (const KernelTable* set : kernel_sets()) {
+    const std::vector<float> x = random_values(77, 5);
+    std::vector<float> acc = random_values(77, 6);
+    std::vector<double> acc64(acc.begin(), acc.end());
+    const std::vector<float> before = acc;
+    set->fma_row_f32(acc.data(), x.data(), 0.37F, 77);
+    set->fma_row_f64(acc64.data(), x.data(), 0.37, 77);
+    for (size_t i = 0; i < acc.size(); ++i) {
+      const double exact = before[i] + static_cast<double>(0.37F) * x[i];
+      const double magnitude = std::abs(before[i]) + std::abs(0.37 * x[i]);
+      EXPECT_NEAR(acc[i], exact, 2 * kUnit * magnitude);
+      EXPECT_NEAR(acc64[i], before[i] + 0.37 * x[i], 0x1p-52 * magnitude);
+    }
+  }
+}
+
+TEST(ActivationBatch, PreparesEveryTokenOfAStridedMatrix) {
+  const int64_t n = 80;
+  const int64_t stride = 100;
+  const std::vector<float> x = random_values(3 * stride, 12);
+  const ActivationBatch f32(ActivationFormat::F32, x.data(), 3, n, stride);
+  const ActivationBatch bf16(ActivationFormat::Bf16, x.data(), 3, n, stride);
+  const ActivationBatch int8(ActivationFormat::Int8, x.data(), 3, n, stride);
+  ASSERT_EQ(int8.size(), 3);
+  for (int64_t t = 0; t < 3; ++t) {
+    for (int64_t i = 0; i < n; ++i) {
+      const float value = x[static_cast<size_t>(t * stride + i)];
+      EXPECT_EQ(f32[t].f32[i], value);
+      EXPECT_EQ(bf16_to_f32(bf16[t].bf16[i]), round_to_bf16(value));
+      EXPECT_NEAR(int8[t].codes[i] * int8[t].scales[i / 32], value,
+                  int8[t].scales[i / 32] * 0.5001);
+    }
+    for (int64_t g = 0; g < n / 16; ++g) {
+      int32_t sum = 0;
+      for (int64_t i = 16 * g; i < 16 * g + 16; ++i) sum += int8[t].codes[i];
+      EXPECT_EQ(int8[t].sums[g], sum);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lethe::kernels
