@@ -1,11 +1,12 @@
 #include "base/mapped_file.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -110,6 +111,38 @@ TEST_F(MappedFileSigbus, TruncationEndsTheProcessWithAParagraph) {
   };
   EXPECT_EXIT(read_truncated(), ::testing::ExitedWithCode(1),
               "model.gguf: the file can no longer be read: it was truncated.*20000 bytes");
+}
+
+TEST_F(MappedFileSigbus, TruncationByAnotherProcessEndsTheReader) {
+  const std::string path = directory_.file("shard.safetensors");
+  write_file(path, std::string(20000, 'x'));
+  int report[2];
+  int go[2];
+  ASSERT_TRUE(::pipe(report) == 0 && ::pipe(go) == 0);
+  const pid_t reader = ::fork();
+  if (reader == 0) {
+    ::dup2(report[1], STDERR_FILENO);
+    const MappedFile file = MappedFile::open(path);
+    char ready = static_cast<char>(touch(file.bytes().data() + 19000));
+    if (::write(report[1], &ready, 1) != 1 || ::read(go[0], &ready, 1) != 1) ::_exit(3);
+    touch(file.bytes().data() + 19000);
+    ::_exit(4);
+  }
+  ::close(report[1]);
+  char byte = 0;
+  ASSERT_EQ(::read(report[0], &byte, 1), 1);
+  EXPECT_EQ(byte, 'x');
+  ASSERT_EQ(::truncate(path.c_str(), 0), 0);
+  ASSERT_EQ(::write(go[1], &byte, 1), 1);
+  std::string text;
+  while (::read(report[0], &byte, 1) == 1) text.push_back(byte);
+  int status = 0;
+  ASSERT_EQ(::waitpid(reader, &status, 0), reader);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_THAT(text, HasSubstr(path + ": the file can no longer be read"));
+  EXPECT_EQ(text.back(), '\n');
+  for (const int end : {report[0], go[0], go[1]}) ::close(end);
 }
 
 TEST_F(MappedFileSigbus, AForeignFaultKeepsItsHandling) {
