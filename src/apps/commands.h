@@ -9,5 +9,6 @@ namespace lethe::apps {
 // Each adds one subcommand of the `lethe` program, options and callback, to `app`. One file per
 // command. The callback throws lethe::Error; main prints it and exits with its code.
 void add_plan(CLI::App& app);
+void add_synth(CLI::App& app);
 
 }  // namespace lethe::apps
