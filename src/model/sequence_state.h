@@ -73,6 +73,7 @@ class SequenceState {
   LayerCache& layer(int64_t index) { return layers_[static_cast<size_t>(index)]; }
   LayerCache& draft(int64_t index) { return drafts_[static_cast<size_t>(index)]; }
   const LayerCache& layer(int64_t index) const { return layers_[static_cast<size_t>(index)]; }
+  const LayerCache& draft(int64_t index) const { return drafts_[static_cast<size_t>(index)]; }
   ops::RowStore& history() noexcept { return history_; }  ///< row p = int32 token id of position p
   /// Marks `count` more tokens as taken in and forgets what no continuation needs.
   void advance(int64_t count);

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/model.h"
+#include "model/rope_tables.h"
+#include "model/v41/block.h"
+#include "model/v41/dspark.h"
+#include "model/v41/engram_token_map.h"
+
+namespace lethe::model::v41 {
+
+/// DeepSeek-V4.1. Text only: an image needs the vision tower, which Lethe does not have.
+/// Source: spec V4.1 sections 4 to 7.
+class V41Model : public Model {
+ public:
+  V41Model(const Checkpoint& checkpoint, const ops::Device& device, const ModelOptions& options);
+
+  const ModelConfig& config() const override { return config_; }
+  const ops::Device& device() const override { return device_; }
+  SequenceState new_state() const override { return SequenceState(layout_); }
+  using Model::forward;
+  /// Also throws Error, with all states untouched, for a token that the tokenizer does not have
+  /// (vocab_size may be larger): Engram cannot hash it.
+  ForwardResult forward(std::span<const SequenceChunk> chunks,
+                        const ForwardOptions& options) override;
+  bool has_draft() const override { return dspark_.has_value(); }
+
+  /// Tokens that may be fed and sampled: ids below this.
+  int64_t num_tokens() const noexcept { return static_cast<int64_t>(token_map_.compressed.size()); }
+
+  /// Hands the draft head what forward(keep_hidden) returned for committed positions, in order and
+  /// without gaps: `hidden` [rows, targets * dim]. Throws Error without a draft head.
+  void feed_draft(SequenceState& state, const ops::Matrix& hidden);
+  /// Guesses the tokens that follow `anchor`, the token for the first position that was not fed
+  /// (normally state.position()). `tokens[i]` is the guess for i + 1 positions later. Throws Error
+  /// for an anchor outside the vocabulary, or without a draft head.
+  DraftBlock draft(SequenceState& state, int32_t anchor, const TokenChooser& choose = greedy_token,
+                   Trace* trace = nullptr);
+
+  /// A layer by number, for layer-local tests.
+  const Block& block(int64_t index) const { return blocks_[static_cast<size_t>(index)]; }
+  /// Puts the compressed ids of the batch's tokens into each sequence's history, as forward() does
+  /// first. Throws Error for a token without one, nothing changed then.
+  void append_history(const Batch& batch) const;
+
+ private:
+  std::shared_ptr<const StateLayout> make_layout() const;
+  SharedStreams new_shared_streams(const Batch& batch) const;
+  bool is_draft_target(int64_t layer) const;
+  ops::Matrix logits(const ops::Matrix& streams, const ops::Matrix& pre,
+                     std::span<const SequenceChunk> chunks, const TraceScope& trace) const;
+  const DSpark& dspark() const;
+
+  ModelConfig config_;
+  ops::Device device_;
+  ModelOptions options_;
+  RopeTables rope_;
+  EngramTokenMap token_map_;
+  EngramHash hash_;
+  quant::Weight embed_;
+  std::vector<Block> blocks_;
+  std::vector<float> norm_;
+  ops::Linear head_;
+  std::optional<DSpark> dspark_;
+  std::shared_ptr<const StateLayout> layout_;
+};
+
+}  // namespace lethe::model::v41
