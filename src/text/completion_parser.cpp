@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "base/json_py.h"
+#include "base/printable.h"
 #include "text/prompt_texts.h"
 
 namespace lethe {
@@ -114,7 +115,7 @@ class CallReader {
     std::string_view name = without_leading_space(text);
     if (!take_prefix(name, "name=\"") ||
         !(take_suffix(name, "\">\n\n") || take_suffix(name, "\">\n"))) {
-      throw PromptError("completion: expected the name of a call, found '{}'", text);
+      throw PromptError("completion: expected the name of a call, found '{}'", printable(text));
     }
     return std::string(name);
   }
@@ -125,7 +126,7 @@ class CallReader {
     const std::string_view text = cursor_.read_until({close_parameter_}).text;
     const auto refuse = [&]() {
       throw PromptError("completion: expected a parameter with its name and type, found '{}'",
-                        text);
+                        printable(text));
     };
     std::string_view rest = text;
     if (!take_prefix(rest, " name=\"")) refuse();
@@ -137,7 +138,7 @@ class CallReader {
       if (!is_string && !take_prefix(value, "false\">")) continue;
       const std::string_view key = rest.substr(0, at);
       if (!keys.insert(key).second) {
-        throw PromptError("completion: parameter '{}' stands twice in one call", key);
+        throw PromptError("completion: parameter '{}' stands twice in one call", printable(key));
       }
       if (keys.size() > 1) arguments += ", ";
       append_json_string(arguments, key);

@@ -185,6 +185,7 @@ class Renderer {
 
   void render_user(const ChatMessage& message) {
     out_.add_template(kUser);
+    if (message.blocks->empty()) out_.append(message.content);
     bool first = true;
     for (const ContentBlock& block : *message.blocks) {
       if (!first) out_.add_client(kBlankLine);

@@ -13,7 +13,7 @@ namespace lethe {
 struct EncodeOptions {
   std::string thinking_mode = "thinking";  ///< chat or thinking
   bool drop_thinking = true;
-  ReasoningEffort reasoning_effort;
+  ReasoningEffort reasoning_effort = {};
   bool add_default_bos_token = true;
   Json context = Json::array();  ///< messages rendered before: they have influence, but no output
 };

@@ -39,11 +39,11 @@ const PromptProfile& prompt_profile(std::string_view name);
 
 /// What is known of a checkpoint; empty where nothing is.
 struct ProfileHints {
-  std::string_view option;         ///< named by the user: wins
-  std::string_view encoder_file;   ///< text of the encoder module shipped with the checkpoint
-  std::string_view model_type;     ///< config.json's model_type, or GGUF's architecture
-  std::string_view file_name;      ///< of the file, folder or repository
-  std::string_view chat_template;  ///< GGUF's tokenizer.chat_template
+  std::string_view option = {};         ///< named by the user: wins
+  std::string_view encoder_file = {};   ///< text of the encoder module shipped with the checkpoint
+  std::string_view model_type = {};     ///< config.json's model_type, or GGUF's architecture
+  std::string_view file_name = {};      ///< of the file, folder or repository
+  std::string_view chat_template = {};  ///< GGUF's tokenizer.chat_template
 };
 
 /// Tells the profiles apart in the order of spec section 1; an unmarked V4 is v4_preview. Throws

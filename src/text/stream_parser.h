@@ -16,9 +16,9 @@ struct StreamParserOptions {
   StreamStart start = StreamStart::answer;
   /// The prompt already holds the beginning of the reasoning or answer: newlines there are text.
   bool continues_text = false;
-  bool parse_tools = true;        ///< tools are declared; otherwise markup is plain text
-  bool json_mode = false;         ///< the answer is one JSON document; text around it is blanked
-  std::vector<std::string> stop;  ///< looked for in the answer only; empty ones are ignored
+  bool parse_tools = true;  ///< tools are declared; otherwise markup is plain text
+  bool json_mode = false;   ///< the answer is one JSON document; text around it is blanked
+  std::vector<std::string> stop = {};  ///< looked for in the answer only; empty ones are ignored
 };
 
 /// One piece of output. `text` is whole code points, unless the stream itself is not UTF-8.

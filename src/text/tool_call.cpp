@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "base/printable.h"
 #include "text/prompt_texts.h"
 
 namespace lethe {
@@ -39,7 +40,7 @@ Json argument_object(const ToolCall& call, ArgumentsRule rule) {
   if (parsed->is_object()) return *std::move(parsed);
   if (rule == ArgumentsRule::v4_encoder) {
     throw PromptError("tool call '{}': its arguments are JSON but not an object: {}", call.name,
-                      call.arguments.get_ref<const std::string&>());
+                      printable(call.arguments.get_ref<const std::string&>()));
   }
   return one_argument(call.arguments);
 }
