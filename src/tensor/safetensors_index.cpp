@@ -14,11 +14,14 @@ constexpr size_t kMaxIndexBytes = 100'000'000;
 constexpr size_t kMaxDepth = 16;
 constexpr size_t kMaxNameBytes = 512;
 
-/// A name in the index's own directory: it must not lead anywhere else.
+/// A name in the index's own directory: it must not lead anywhere else (nor control a terminal
+/// when it is shown).
 bool is_plain_file_name(std::string_view name) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
   return !name.empty() && name != "." && name.size() <= 255 &&
          name.find("..") == std::string_view::npos &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
+         name.find_first_of("/\\") == std::string_view::npos &&
+         std::none_of(name.begin(), name.end(), is_control);
 }
 
 simdjson::dom::object find_weight_map(const simdjson::dom::element& root, const std::string& path) {

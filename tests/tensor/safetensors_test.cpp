@@ -63,8 +63,9 @@ TEST(Safetensors, ReadsNamesShapesAndBytes) {
 TEST(Safetensors, IntegersAreDigitsOnly) {
   EXPECT_EQ(rejection(entry("[4]", "[0,4]"), 4), "");
   EXPECT_EQ(rejection(entry("[ 4 ]", "[ 0 ,\n 4\t]"), 4), "");
-  for (const char* shape : {"[-0,4]", "[4.0]", "[4e0]", "[+4]", "[04]", "[\"4\"]", "[null]",
-                            "[true]", "[[4]]", "[4,]", "[,4]", "[4 4]", "4", "{}"}) {
+  for (const char* shape :
+       {"[-0,4]", "[4.0]", "[4e0]", "[+4]", "[04]", "[\"4\"]", "[null]", "[true]", "[[4]]", "[4,]",
+        "[,4]", "[4 4]", "[4:4]", "[4[]]", "[4{}]", "4", "{}"}) {
     EXPECT_NE(rejection(entry(shape, "[0,4]"), 4), "") << shape;
   }
   for (const char* offsets : {"[0]", "[]", "[0,4,4]", "[0,4.0]", "[0,4e0]", "[-0,4]", "[0,-4]",
@@ -275,7 +276,8 @@ TEST(SafetensorsIndex, RejectsFileNamesThatLeaveTheDirectory) {
     return parse_safetensors_index("{\"weight_map\":{\"a\":\"" + file + "\"}}", "i.json");
   };
   EXPECT_EQ(map("m-1.safetensors").at("a"), "m-1.safetensors");
-  for (const char* bad : {"", ".", "..", "../m", "/m", "d/m", "d\\\\m", "m\\u0000", "..m"}) {
+  for (const char* bad :
+       {"", ".", "..", "../m", "/m", "d/m", "d\\\\m", "m\\u0000", "m\\u001b[2J", "..m"}) {
     EXPECT_THROW(map(bad), LoadError) << bad;
   }
 }
