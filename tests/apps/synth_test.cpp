@@ -1,0 +1,66 @@
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "apps/run_program.h"
+
+namespace fs = std::filesystem;
+
+namespace lethe {
+namespace {
+
+using testing::ProgramResult;
+using testing::run_lethe;
+
+class Synth : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const auto& info = *::testing::UnitTest::GetInstance()->current_test_info();
+    out_ = fs::path(::testing::TempDir()) / (std::string("lethe-app-synth-") + info.name());
+    fs::remove_all(out_);
+  }
+  void TearDown() override { fs::remove_all(out_); }
+  std::string out() const { return " --out '" + out_.string() + "'"; }
+
+  fs::path out_;
+};
+
+TEST_F(Synth, WritesOnceAndRefusesToWriteOver) {
+  EXPECT_EQ(run_lethe("synth --preset tiny" + out()).exit_code, 0);
+  for (const char* name : {"config.json", "tokenizer.json", "model.safetensors"}) {
+    EXPECT_TRUE(fs::exists(out_ / name)) << name;
+  }
+  const ProgramResult again = run_lethe("synth --preset tiny --format gguf" + out() + " 2>&1");
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_NE(again.output.find("not empty"), std::string::npos) << again.output;
+  EXPECT_EQ(run_lethe("synth --preset tiny --format gguf --force" + out()).exit_code, 0);
+  EXPECT_TRUE(fs::exists(out_ / "model.gguf"));
+  EXPECT_TRUE(fs::exists(out_ / "mtp.gguf"));
+  EXPECT_FALSE(fs::exists(out_ / "model.safetensors"));
+}
+
+TEST_F(Synth, TakesEncodingsInAnyCaseAndRefusesOthers) {
+  const std::string gguf = "synth --preset tiny --layers 1 --no-draft --format gguf" + out();
+  EXPECT_EQ(run_lethe(gguf + " --expert-encoding iq2_xxs --dense-encoding Q6_K").exit_code, 0);
+  EXPECT_FALSE(fs::exists(out_ / "mtp.gguf"));
+  fs::remove_all(out_);
+  const ProgramResult wrong = run_lethe(gguf + " --expert-encoding q9 2>&1");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_NE(wrong.output.find("IQ2_XXS"), std::string::npos);
+  EXPECT_EQ(run_lethe("synth --preset tiny --expert-encoding q4_k 2>&1" + out()).exit_code, 2);
+  EXPECT_EQ(run_lethe("synth --preset v4.1-tiny --format gguf --draft 2>&1" + out()).exit_code, 2);
+  EXPECT_FALSE(fs::exists(out_));
+}
+
+TEST_F(Synth, CtrlCLeavesNothing) {
+  // Some 3 GB, interrupted long before they are written.
+  const ProgramResult result = run_lethe(
+      "synth --preset v4.1-tiny --engram-rows 20000000 2>&1" + out(), "timeout -s INT 0.3 ");
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_NE(result.output.find("Interrupted"), std::string::npos) << result.output;
+  EXPECT_FALSE(fs::exists(out_));
+}
+
+}  // namespace
+}  // namespace lethe
