@@ -20,7 +20,6 @@ TABLES = [
     ("iq1s_grid", "kIq1sGrid", [2048, 8]),
     ("ksigns_iq2xs", "kIq2Signs", [128]),
     ("kvalues_iq4nl", "kIq4nlValues", [16]),
-    ("kvalues_mxfp4", "kMxfp4Values", [16]),
 ]
 CPP_TYPES = {"U8": ("uint8_t", "B"), "I8": ("int8_t", "b")}
 

@@ -37,9 +37,11 @@ struct Fp4Rows {
   static constexpr bool kMins = false;
   static void unpack(const WeightRow& row, int64_t g, CodeGroup& out) noexcept {
     const auto* pairs = reinterpret_cast<const uint8_t*>(row.data) + 16 * g;
+    int8_t halves[CodeGroup::kSize];  // even elements, then odd
+    quant::unpack_doubled_e2m1<16>(pairs, halves);
     for (int i = 0; i < 16; ++i) {
-      out.codes[2 * i] = quant::kMxfp4Values[pairs[i] & 15];
-      out.codes[2 * i + 1] = quant::kMxfp4Values[pairs[i] >> 4];
+      out.codes[2 * i] = halves[i];
+      out.codes[2 * i + 1] = halves[16 + i];
     }
     const float scale = row.scales_f32 ? load_unaligned<float>(row.scales + 4 * g)
                                        : e8m0_to_f32(static_cast<uint8_t>(row.scales[g]));

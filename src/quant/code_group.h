@@ -41,12 +41,11 @@ inline void split_nibbles(const uint8_t* pairs, int offset, int8_t* codes) noexc
   }
 }
 
-/// The same with codes that a table of 16 gives; `count` bytes make 2 * count codes.
-inline void look_up_nibbles(const uint8_t* pairs, int count, const int8_t* table,
-                            int8_t* codes) noexcept {
-  for (int i = 0; i < count; ++i) {
+/// The same with codes that a table of 16 gives.
+inline void look_up_nibbles(const uint8_t* pairs, const int8_t* table, int8_t* codes) noexcept {
+  for (int i = 0; i < CodeGroup::kHalf; ++i) {
     codes[i] = table[pairs[i] & 15];
-    codes[i + count] = table[pairs[i] >> 4];
+    codes[i + CodeGroup::kHalf] = table[pairs[i] >> 4];
   }
 }
 

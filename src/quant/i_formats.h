@@ -169,7 +169,7 @@ struct IQ4_XS {
     const int low = (block[4 + g / 2] >> (4 * (g % 2))) & 15;
     const int high = (u16_at(block + 2) >> (2 * g)) & 3;
     out.scales[0] = half_at(block) * static_cast<float>((low | high << 4) - 32);
-    look_up_nibbles(block + 8 + 16 * g, 16, kIq4nlValues, out.codes);
+    look_up_nibbles(block + 8 + 16 * g, kIq4nlValues, out.codes);
   }
 };
 

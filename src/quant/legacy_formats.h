@@ -90,7 +90,7 @@ struct IQ4_NL {
   static constexpr bool kMins = false;
   static void unpack(const uint8_t* block, int, CodeGroup& out) noexcept {
     out.scales[0] = half_at(block);
-    look_up_nibbles(block + 2, 16, kIq4nlValues, out.codes);
+    look_up_nibbles(block + 2, kIq4nlValues, out.codes);
   }
 };
 

@@ -28,13 +28,12 @@ inline float round_to_bf16(float x) noexcept {
 /// IEEE half bits -> f32, exact (subnormals included; a NaN keeps its payload bits).
 inline float f16_to_f32(uint16_t bits) noexcept {
   const uint32_t sign = static_cast<uint32_t>(bits & 0x8000u) << 16;
-  const uint32_t magnitude = bits & 0x7fffu;
-  if (magnitude >= 0x7c00u) {
-    return std::bit_cast<float>(sign | 0x7f800000u | (magnitude & 0x3ffu) << 13);
-  }
-  // The half's fields in an f32 stand for the value times 2^-112; that product is exact.
-  const float scaled = std::bit_cast<float>(magnitude << 13) * 0x1p112f;
-  return std::bit_cast<float>(sign | std::bit_cast<uint32_t>(scaled));
+  const uint32_t fields = static_cast<uint32_t>(bits & 0x7fffu) << 13;
+  // The half's fields in an f32 stand for the value times 2^-112; the product with 2^112 is exact.
+  // Infinity and NaN then need only a full exponent; without a branch, so that loops vectorize.
+  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(fields) * 0x1p112f);
+  const uint32_t special = fields >= 0x0f800000u ? 0x7f800000u : 0u;
+  return std::bit_cast<float>(sign | finite | special);
 }
 /// f32 -> IEEE half bits. NaN stays NaN (quiet); overflow goes to infinity as IEEE says.
 uint16_t f16_bits(float x) noexcept;
