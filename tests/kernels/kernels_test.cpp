@@ -201,6 +201,31 @@ std::string encoding_test_name(const ::testing::TestParamInfo<int>& param) {
 INSTANTIATE_TEST_SUITE_P(Encodings, RowDotTest, ::testing::Range(0, quant::kNumEncodings),
                          encoding_test_name);
 
+// Some re-packs of the release store f32 scales.
+TEST(RowDot, F32ScalesGiveTheSameBits) {
+  for (Encoding encoding : {Encoding::Fp8Block, Encoding::Fp8Row, Encoding::Fp4Row}) {
+    const int64_t n = 4096;
+    const OwnedWeight w = random_weight(encoding, 1, n, 12);
+    std::vector<float> scales(w.scales.size());
+    for (size_t i = 0; i < scales.size(); ++i) {
+      scales[i] = e8m0_to_f32(static_cast<uint8_t>(w.scales[i]));
+    }
+    const std::vector<float> x = random_values(n, 13);
+    const ActivationBatch batch(activation_format(encoding), x.data(), 1, n, n);
+    for (const KernelTable* set : kernel_sets()) {
+      const RowDot dot = set->row_dot[static_cast<size_t>(encoding)];
+      WeightRow row = weight_row(w.weight, 0);
+      float from_e8m0 = 0;
+      float from_f32 = 1;
+      dot(row, n, batch.data(), 1, &from_e8m0);
+      row.scales = reinterpret_cast<const std::byte*>(scales.data());
+      row.scales_f32 = true;
+      dot(row, n, batch.data(), 1, &from_f32);
+      EXPECT_EQ(from_e8m0, from_f32) << set->name << ", " << quant::encoding_name(encoding);
+    }
+  }
+}
+
 TEST(Dots, MatchF64WithinTheirLanesRoundings) {
   for (const KernelTable* set : kernel_sets()) {
     for (int64_t n : {0, 1, 3, 8, 15, 16, 17, 31, 33, 100, 4096, 7168}) {
