@@ -150,7 +150,8 @@ bool mentions_json(const Messages& messages) {
   static constexpr std::string_view kWord = "json";
   return std::ranges::any_of(messages, [&](const RequestMessage& message) {
     const std::string text = message.content.text();
-    return !std::ranges::search(text, kWord, same_letter).empty();
+    return std::search(text.begin(), text.end(), kWord.begin(), kWord.end(), same_letter) !=
+           text.end();
   });
 }
 
