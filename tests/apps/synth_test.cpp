@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "apps/run_program.h"
+#include "temporary_directory.h"
 
 namespace fs = std::filesystem;
 
@@ -15,15 +16,10 @@ using testing::run_lethe;
 
 class Synth : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const auto& info = *::testing::UnitTest::GetInstance()->current_test_info();
-    out_ = fs::path(::testing::TempDir()) / (std::string("lethe-app-synth-") + info.name());
-    fs::remove_all(out_);
-  }
-  void TearDown() override { fs::remove_all(out_); }
   std::string out() const { return " --out '" + out_.string() + "'"; }
 
-  fs::path out_;
+  const testing::TemporaryDirectory directory_;
+  const fs::path out_ = directory_.path() / "out";
 };
 
 TEST_F(Synth, WritesOnceAndRefusesToWriteOver) {

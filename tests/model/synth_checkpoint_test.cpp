@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "model/synth/gguf_layout.h"
+#include "temporary_directory.h"
 #include "tensor/inventory.h"
 #include "tensor/safetensors.h"
 
@@ -20,16 +21,8 @@ namespace fs = std::filesystem;
 namespace lethe::synth {
 namespace {
 
-class SynthCheckpoint : public testing::Test {
+class SynthCheckpoint : public ::testing::Test {
  protected:
-  void SetUp() override {
-    const testing::TestInfo& info = *testing::UnitTest::GetInstance()->current_test_info();
-    root_ = fs::path(testing::TempDir()) / (std::string("lethe-synth-") + info.name());
-    fs::remove_all(root_);
-    fs::create_directories(root_);
-  }
-  void TearDown() override { fs::remove_all(root_); }
-
   SynthOptions options(const std::string& preset, const std::string& directory = "out") const {
     SynthOptions o;
     o.preset = preset;
@@ -37,7 +30,8 @@ class SynthCheckpoint : public testing::Test {
     return o;
   }
 
-  fs::path root_;
+  const testing::TemporaryDirectory directory_;
+  const fs::path root_ = directory_.path();
 };
 
 std::string bytes_of_file(const fs::path& path) {
