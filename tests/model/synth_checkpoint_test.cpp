@@ -9,10 +9,13 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <set>
 
 #include "base/error.h"
+#include "golden_paths.h"
 #include "model/synth/gguf_layout.h"
 #include "temporary_directory.h"
+#include "tensor/gguf.h"
 #include "tensor/inventory.h"
 #include "tensor/safetensors.h"
 
@@ -52,7 +55,7 @@ TEST_F(SynthCheckpoint, SafetensorsHoldExactlyTheExpectedTensors) {
   for (const char* preset : {"tiny", "v4.1-tiny"}) {
     const SynthOptions o = options(preset, preset);
     synth_checkpoint(o);
-    const ModelConfig config = synth_config(o, synth_vocabulary(o));
+    const ModelConfig config = read_hf_config(o.out + "/config.json");
     const SafetensorsFile file = SafetensorsFile::open(o.out + "/model.safetensors");
     size_t expected = 0;
     for (const TensorSpec& spec : expected_tensors(config)) {
@@ -118,6 +121,8 @@ TEST_F(SynthCheckpoint, V41RolesFitTogetherAtAnyDepth) {
       o.layers = layers;
       o.engram_rows = 3000;
       const ModelConfig c = synth_config(o, vocabulary);
+      EXPECT_TRUE(config_faults(c).empty())
+          << preset << ' ' << layers << ": " << config_faults(c).front();
       ASSERT_EQ(static_cast<int64_t>(c.compress_ratios.size()),
                 layers + c.num_nextn_predict_layers);
       const int64_t first_source = c.kv_source_layer_ids.front();
@@ -278,6 +283,34 @@ TEST_F(SynthCheckpoint, RefusesRowsThatAreNoWholeBlocks) {
   ModelConfig config = synth_config(o, synth_vocabulary(o));
   config.q_lora_rank = 96;
   EXPECT_THROW(gguf_model(config, synth_vocabulary(o), o), UsageError);
+}
+
+// tests/golden/gguf: what the stock converter writes for the same configuration.
+TEST_F(SynthCheckpoint, GgufHasTheTensorsOfTheStockConverter) {
+  const std::string golden = (testing::golden_dir() / "gguf/v4-tiny-a-mxfp4").string() + "/";
+  if (!fs::exists(golden + "mtp.gguf")) GTEST_SKIP() << golden << " is absent";
+  const ModelConfig config =
+      read_hf_config(std::string(LETHE_GOLDEN_DIR) + "/v4-tiny-a/config.json");
+  SynthOptions o = options("tiny");
+  o.gguf = true;
+  const Vocabulary vocabulary = make_vocabulary(ModelFamily::V4, 320);
+  const auto compare = [](const GgufLayout& layout, const GgufFile& stock) {
+    EXPECT_EQ(layout.tensors.size(), stock.tensors().size());
+    for (const OutputTensor& tensor : layout.tensors) {
+      const TensorView* theirs = stock.find(tensor.plan.name);
+      ASSERT_NE(theirs, nullptr) << tensor.plan.name;
+      EXPECT_EQ(theirs->dtype, tensor.plan.dtype) << tensor.plan.name;
+      EXPECT_EQ(theirs->shape, tensor.plan.shape) << tensor.plan.name;
+    }
+    std::set<std::string> keys;
+    for (const auto& [key, value] : layout.metadata) keys.insert(key);
+    for (const auto& [key, value] : stock.values()) {
+      if (key == "tokenizer.chat_template" || key == "deepseek4.feed_forward_length") continue;
+      EXPECT_TRUE(keys.contains(key)) << key;
+    }
+  };
+  compare(gguf_model(config, vocabulary, o), GgufFile::open(golden + "model.gguf"));
+  compare(gguf_draft(config, vocabulary, o), GgufFile::open(golden + "mtp.gguf"));
 }
 
 }  // namespace

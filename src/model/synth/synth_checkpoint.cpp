@@ -1,6 +1,6 @@
 #include "model/synth/synth_checkpoint.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
@@ -38,6 +38,14 @@ std::vector<TensorPlan> plans_of(const std::vector<OutputTensor>& tensors) {
   plans.reserve(tensors.size());
   for (const OutputTensor& tensor : tensors) plans.push_back(tensor.plan);
   return plans;
+}
+
+/// Refuses a configuration that the readers would refuse: options can contradict each other.
+void check_config(const ModelConfig& config) {
+  const std::vector<std::string> faults = config_faults(config);
+  if (!faults.empty()) {
+    throw UsageError("These options give no valid model: {}", fmt::join(faults, "; "));
+  }
 }
 
 /// Streams tensors into a file, piece by piece.
@@ -190,6 +198,7 @@ SynthReport write_gguf(const ModelConfig& config, const Vocabulary& vocabulary,
 SynthReport synth_checkpoint(const SynthOptions& options, const std::atomic<bool>* cancelled) {
   const Vocabulary vocabulary = synth_vocabulary(options);
   const ModelConfig config = synth_config(options, vocabulary);
+  check_config(config);
   return options.gguf ? write_gguf(config, vocabulary, options, cancelled)
                       : write_safetensors(config, vocabulary, options, cancelled);
 }
