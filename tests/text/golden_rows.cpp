@@ -6,6 +6,7 @@
 
 #include "base/utf8.h"
 #include "text/completion_parser.h"
+#include "text/detokenizer.h"
 #include "text/prompt_encoder.h"
 #include "text/request_renderer.h"
 #include "text/stream_parser.h"
@@ -217,6 +218,24 @@ Fault check_encoding_row(const Json& row) {
   if (kind == "parse_tolerant") return check_tolerant(row);
   if (kind == "api_render") return check_api_render(row, profile);
   return fmt::format("kind '{}' is not known here", kind);
+}
+
+bool is_tokenizer_row(const Json& row) {
+  return row.contains("text") && row.contains("ids");
+}
+
+Fault check_tokenizer_row(const Json& row, const Tokenizer& tokenizer) {
+  const std::string text = text_at(row, "text");
+  const auto expected = row.at("ids").get<std::vector<int32_t>>();
+  const std::vector<int32_t> found = tokenizer.encode(text, {.parse_special = true});
+  if (found != expected) {
+    return differ("ids", dump_json(row["ids"]), dump_json(Json(found)));
+  }
+  if (auto fault = differ("decoded text", text, tokenizer.decode(expected))) return fault;
+  Detokenizer detokenizer(tokenizer);
+  std::string streamed;
+  for (const int32_t id : expected) streamed += detokenizer.push(id);
+  return differ("text decoded token by token", text, streamed + detokenizer.finish());
 }
 
 }  // namespace lethe::testing

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/json_py.h"
+#include "text/tokenizer.h"
 
 namespace lethe::testing {
 
@@ -23,5 +24,11 @@ std::vector<GoldenRow> read_golden_rows(const std::string& path);
 /// encode, parse, parse_tolerant (whole, code point by code point, at every split) and api_render.
 /// Returns what is wrong, or nothing.
 std::optional<std::string> check_encoding_row(const Json& row);
+
+/// Whether a row is a tokenizer's: `{"text", "ids"}`.
+bool is_tokenizer_row(const Json& row);
+/// Compares with such a row: encoding with added tokens recognised in the text, decoding back, and
+/// decoding token by token.
+std::optional<std::string> check_tokenizer_row(const Json& row, const Tokenizer& tokenizer);
 
 }  // namespace lethe::testing
