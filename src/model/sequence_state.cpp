@@ -75,9 +75,33 @@ void SequenceState::trim() {
     cache.compressor_tail.trim(tail);
     cache.index_tail.trim(tail);
   }
-  const int64_t draft_begin = std::max<int64_t>(0, window_begin - layout_->draft_lag);
-  for (LayerCache& cache : drafts_) cache.window.trim(draft_begin);
+  // Drafts are fed at their own pace: what they need is counted from their own end.
+  for (LayerCache& cache : drafts_) {
+    cache.window.trim(cache.window.end() - layout_->rollback_tokens - (layout_->window - 1));
+  }
   history_.trim(std::max<int64_t>(0, oldest - layout_->history_tokens));
+}
+
+/// Drops rows that belong to `position` and later, where a store has any.
+void SequenceState::cut_stores(int64_t position) {
+  const auto cut = [](ops::RowStore& store, int64_t end) {
+    if (store.used()) store.truncate(std::max(store.begin(), std::min(store.end(), end)));
+  };
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    LayerCache& cache = layers_[i];
+    const int64_t ratio = std::max<int64_t>(1, layout_->layers[i].ratio);
+    cut(cache.window, position);
+    cut(cache.compressed, position / ratio);
+    cut(cache.index_keys, position / ratio);
+    cut(cache.compressor_tail, position);
+    cut(cache.index_tail, position);
+  }
+  for (LayerCache& cache : drafts_) cut(cache.window, position - layout_->draft_lag);
+  cut(history_, position);
+}
+
+void SequenceState::abandon() {
+  cut_stores(position_);
 }
 
 void SequenceState::truncate(int64_t position) {
@@ -92,20 +116,7 @@ void SequenceState::truncate(int64_t position) {
         "restore a snapshot of an earlier position instead",
         position_, position, layout_->rollback_tokens);
   }
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    LayerCache& cache = layers_[i];
-    const int64_t ratio = layout_->layers[i].ratio;
-    if (cache.window.used()) cache.window.truncate(position);
-    if (cache.compressed.used()) cache.compressed.truncate(position / ratio);
-    if (cache.index_keys.used()) cache.index_keys.truncate(position / ratio);
-    if (cache.compressor_tail.used()) cache.compressor_tail.truncate(position);
-    if (cache.index_tail.used()) cache.index_tail.truncate(position);
-  }
-  for (LayerCache& cache : drafts_) {
-    const int64_t end = std::min(cache.window.end(), position - layout_->draft_lag);
-    cache.window.truncate(std::max(end, cache.window.begin()));
-  }
-  if (history_.used()) history_.truncate(position);
+  cut_stores(position);
   position_ = position;
 }
 

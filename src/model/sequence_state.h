@@ -77,6 +77,8 @@ class SequenceState {
   ops::RowStore& history() noexcept { return history_; }  ///< row p = int32 token id of position p
   /// Marks `count` more tokens as taken in and forgets what no continuation needs.
   void advance(int64_t count);
+  /// Drops what a forward pass that failed half-way has appended.
+  void abandon();
   /// First position whose compressor rows can still be needed with `position` tokens taken in.
   static int64_t tail_begin(const LayerCacheLayout& layout, int64_t position);
 
@@ -84,6 +86,7 @@ class SequenceState {
   template <typename Visit>
   void for_each_store(Visit&& visit);
   void trim();
+  void cut_stores(int64_t position);
   void check_consistent() const;
 
   std::shared_ptr<const StateLayout> layout_;

@@ -58,6 +58,11 @@ class TraceScope {
   TraceScope inside(std::string_view name) const {
     return trace_ == nullptr ? TraceScope() : TraceScope(trace_, prefix_ + std::string(name) + ".");
   }
+  /// "layers", 3 -> names below "layers.3."
+  TraceScope inside(std::string_view name, size_t index) const {
+    return trace_ == nullptr ? TraceScope()
+                             : inside(std::string(name) + "." + std::to_string(index));
+  }
   bool wants(std::string_view name) const {
     return trace_ != nullptr && trace_->wants(prefix_ + std::string(name));
   }
