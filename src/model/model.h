@@ -52,6 +52,11 @@ class Model {
     return forward(chunks, ForwardOptions{});
   }
 
+  /// Token ids that may be fed, and so sampled: those below this. V4.1: the tokens of the
+  /// tokenizer, which may be fewer than vocab_size (the rest have logits, but no text and no Engram
+  /// id).
+  virtual int64_t num_tokens() const { return config().vocab_size; }
+
   /// Whether the checkpoint has the draft head (V4: MTP block, V4.1: DSpark).
   virtual bool has_draft() const = 0;
 };

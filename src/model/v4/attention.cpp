@@ -7,10 +7,6 @@
 
 namespace lethe::model::v4 {
 
-RopeTables::RopeTables(const ModelConfig& config)
-    : window(config.qk_rope_head_dim, config.rope_theta, YarnConfig{}),
-      compressed(config.qk_rope_head_dim, config.compress_rope_theta, config.yarn) {}
-
 Attention::Attention(const WeightLoader& loader, const std::string& prefix, int64_t ratio,
                      const RopeTables& rope, ops::Numerics numerics)
     : ratio_(ratio),

@@ -5,20 +5,12 @@
 
 #include "model/attention_projections.h"
 #include "model/batch.h"
+#include "model/rope_tables.h"
 #include "model/trace.h"
 #include "model/v4/compressor.h"
 #include "model/v4/lightning_indexer.h"
 
 namespace lethe::model::v4 {
-
-/// The two rotary tables of a V4 model: layers with ratio 0 (and MTP) use `window`, all others
-/// `compressed`, for everything they rotate.
-struct RopeTables {
-  ops::RopeTable window;
-  ops::RopeTable compressed;
-  explicit RopeTables(const ModelConfig& config);
-  const ops::RopeTable& of_ratio(int64_t ratio) const { return ratio == 0 ? window : compressed; }
-};
 
 /// Sparse attention of one layer: the sliding window, plus the compressed past of its ratio: none
 /// (0), the indexer's choice (4, CSA), or all of it (128, HCA). Source: spec V4 4.2.

@@ -31,10 +31,12 @@ int32_t greedy_token(std::span<const float> logits) {
   return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
 }
 
-DSpark::DSpark(const WeightLoader& loader, const RopeTables& rope, ops::Numerics numerics)
+DSpark::DSpark(const WeightLoader& loader, const RopeTables& rope, ops::Numerics numerics,
+               int64_t num_tokens)
     : norm_eps_(loader.config().rms_norm_eps),
       hc_mult_(loader.config().hc_mult),
       block_size_(loader.config().dspark.block_size),
+      num_tokens_(num_tokens),
       noise_token_id_(static_cast<int32_t>(loader.config().dspark.noise_token_id)),
       embed_(loader.matrix("embed.weight")),
       head_(loader.linear("head", ops::LinearRole::Head)),
@@ -87,7 +89,7 @@ DraftBlock DSpark::draft(const ops::Device& device, SequenceState& state, int32_
   ops::Matrix streams = repeat_streams(ops::embed(device, embed_, batch.tokens), hc_mult_);
   ops::Matrix pre = identity_pre_mix(batch.rows(), hc_mult_);
   for (size_t s = 0; s < stages_.size(); ++s) {
-    stages_[s].forward_draft(device, streams, pre, batch, trace.inside(fmt::format("mtp.{}", s)));
+    stages_[s].forward_draft(device, streams, pre, batch, trace.inside("mtp", s));
   }
   return choose_tokens(device, ops::hyper_collapse(device, streams, pre), anchor, choose);
 }
@@ -108,7 +110,7 @@ DraftBlock DSpark::choose_tokens(const ops::Device& device, const ops::Matrix& x
     std::copy(x.row(i).begin(), x.row(i).end(), joined.row(0).begin());
     std::copy(e.row(0).begin(), e.row(0).end(), joined.row(0).begin() + x.cols());
     block.confidence.push_back(ops::linear(device, joined, confidence_).row(0)[0]);
-    previous = choose(logits);
+    previous = choose(logits.first(static_cast<size_t>(num_tokens_)));
     block.tokens.push_back(previous);
   }
   return block;

@@ -27,8 +27,10 @@ struct DraftBlock {
 /// Keeps one window row per stage and committed position in the state. Source: spec V4.1 section 7.
 class DSpark {
  public:
-  /// Reads mtp.*, and shares the model's embedding and head. `rope` must outlive this.
-  DSpark(const WeightLoader& loader, const RopeTables& rope, ops::Numerics numerics);
+  /// Reads mtp.*, and shares the model's embedding and head. Only tokens below `num_tokens` are
+  /// guessed. `rope` must outlive this.
+  DSpark(const WeightLoader& loader, const RopeTables& rope, ops::Numerics numerics,
+         int64_t num_tokens);
 
   /// Position that the next row of feed() belongs to: the number of rows fed.
   static int64_t position(const SequenceState& state);
@@ -51,6 +53,7 @@ class DSpark {
   double norm_eps_;
   int64_t hc_mult_;
   int64_t block_size_;
+  int64_t num_tokens_;
   int32_t noise_token_id_;
   quant::Weight embed_;
   ops::Linear head_;

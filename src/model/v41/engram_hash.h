@@ -26,6 +26,8 @@ struct EngramHashLayer {
 /// Source: spec/deepseek-v4.1.md sections 6.2 to 6.4.
 class EngramHash {
  public:
+  /// Of a model without Engram layers.
+  EngramHash() = default;
   /// `compressed_pad_id`: compressed id of engram_pad_token_id. Throws LoadError if the primes do
   /// not sum to engram_num_embeddings or a number is outside what the hash is defined for.
   EngramHash(const EngramConfig& config, int32_t compressed_pad_id);
@@ -33,7 +35,7 @@ class EngramHash {
   const std::vector<EngramHashLayer>& layers() const noexcept { return layers_; }
   int64_t columns() const noexcept { return columns_; }
   /// Tokens before the first of a chunk that its hashes depend on.
-  int64_t lookback() const noexcept { return max_ngram_size_ - 1; }
+  int64_t lookback() const noexcept { return layers_.empty() ? 0 : max_ngram_size_ - 1; }
 
   /// Row ids, offsets included, of a run of tokens.
   /// `before`: int32 compressed ids (or kEngramDead) of the positions just before the run; fewer

@@ -15,12 +15,19 @@ namespace lethe::model::v41 {
 
 namespace {
 
-int32_t compressed_pad(const EngramTokenMap& map, int64_t pad_token_id) {
-  if (pad_token_id < 0 || pad_token_id >= static_cast<int64_t>(map.compressed.size())) {
+EngramTokenMap load_token_map(const Checkpoint& checkpoint) {
+  if (checkpoint.config().engram.layer_ids.empty()) return {};
+  return load_engram_token_map(checkpoint);
+}
+
+EngramHash make_hash(const EngramConfig& config, const EngramTokenMap& map) {
+  if (config.layer_ids.empty()) return {};
+  const auto tokens = static_cast<int64_t>(map.compressed.size());
+  if (config.pad_token_id < 0 || config.pad_token_id >= tokens) {
     throw LoadError("config: engram_pad_token_id is {}, but the tokenizer has {} tokens.",
-                    pad_token_id, map.compressed.size());
+                    config.pad_token_id, tokens);
   }
-  return map.compressed[static_cast<size_t>(pad_token_id)];
+  return EngramHash(config, map.compressed[static_cast<size_t>(config.pad_token_id)]);
 }
 
 /// Columns [begin, begin + part.cols()) of `out` become `part`.
@@ -45,8 +52,8 @@ V41Model::V41Model(const Checkpoint& checkpoint, const ops::Device& device,
       device_(device),
       options_(options),
       rope_(config_),
-      token_map_(load_engram_token_map(checkpoint)),
-      hash_(config_.engram, compressed_pad(token_map_, config_.engram.pad_token_id)) {
+      token_map_(load_token_map(checkpoint)),
+      hash_(make_hash(config_.engram, token_map_)) {
   const WeightLoader loader(checkpoint);
   embed_ = loader.matrix("embed.weight");
   norm_ = loader.vector("norm.weight");
@@ -55,8 +62,13 @@ V41Model::V41Model(const Checkpoint& checkpoint, const ops::Device& device,
     blocks_.push_back(Block::layer(loader, i, rope_, hash_, device.numerics()));
     blocks_.back().attention().set_stale_index_keys(options.stale_index_keys);
   }
-  if (checkpoint.has_draft()) dspark_.emplace(loader, rope_, device.numerics());
+  if (checkpoint.has_draft()) dspark_.emplace(loader, rope_, device.numerics(), num_tokens());
   layout_ = make_layout();
+}
+
+int64_t V41Model::num_tokens() const {
+  const auto mapped = static_cast<int64_t>(token_map_.compressed.size());
+  return hash_.layers().empty() ? config_.vocab_size : std::min(mapped, config_.vocab_size);
 }
 
 std::shared_ptr<const StateLayout> V41Model::make_layout() const {
@@ -72,11 +84,7 @@ std::shared_ptr<const StateLayout> V41Model::make_layout() const {
 }
 
 void V41Model::append_history(const Batch& batch) const {
-  for (size_t i = 0; i < batch.tokens.size(); ++i) {
-    if (batch.tokens[i] < num_tokens()) continue;
-    throw Error("token {} at position {} is not in this model's tokenizer, which has {} tokens",
-                batch.tokens[i], batch.positions[i], num_tokens());
-  }
+  if (hash_.layers().empty()) return;
   for (const SequenceRows& rows : batch.sequences) {
     ops::RowStore& history = rows.state->history();
     const int64_t first = history.append(rows.row_count);
@@ -103,35 +111,42 @@ bool V41Model::is_draft_target(int64_t layer) const {
   return std::find(targets.begin(), targets.end(), layer) != targets.end();
 }
 
-ForwardResult V41Model::forward(std::span<const SequenceChunk> chunks,
-                                const ForwardOptions& options) {
-  const Batch batch = Batch::of(chunks, config_.vocab_size, config_.max_position_embeddings);
+V41Model::LayersResult V41Model::run_layers(const Batch& batch, bool keep_hidden,
+                                            const TraceScope& trace) {
   append_history(batch);
-  const TraceScope trace(options.trace);
   const ops::Matrix embedded = ops::embed(device_, embed_, batch.tokens);
-  ops::Matrix streams = repeat_streams(embedded, config_.hc_mult);
-  ops::Matrix pre = identity_pre_mix(batch.rows(), config_.hc_mult);
-  SharedStreams shared = new_shared_streams(batch);
-
   const auto targets = static_cast<int64_t>(config_.dspark.target_layer_ids.size());
-  ops::Matrix hidden(options.keep_hidden ? batch.rows() : 0, targets * config_.hidden_size);
+  LayersResult out{repeat_streams(embedded, config_.hc_mult),
+                   identity_pre_mix(batch.rows(), config_.hc_mult),
+                   ops::Matrix(keep_hidden ? batch.rows() : 0, targets * config_.hidden_size)};
+  SharedStreams shared = new_shared_streams(batch);
   int64_t hidden_columns = 0;
-  for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
-    const TraceScope inside =
-        options.trace == nullptr ? TraceScope() : trace.inside(fmt::format("layers.{}", i));
-    blocks_[static_cast<size_t>(i)].inject_engram(device_, streams, batch, inside);
-    if (options.keep_hidden && is_draft_target(i)) {
-      put_columns(hidden, hidden_columns, mean_stream(device_, streams, config_.hc_mult));
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const TraceScope inside = trace.inside("layers", i);
+    blocks_[i].inject_engram(device_, out.streams, batch, inside);
+    if (keep_hidden && is_draft_target(static_cast<int64_t>(i))) {
+      put_columns(out.hidden, hidden_columns, mean_stream(device_, out.streams, config_.hc_mult));
       hidden_columns += config_.hidden_size;
     }
-    blocks_[static_cast<size_t>(i)].forward(device_, streams, pre, batch, shared, inside);
+    blocks_[i].forward(device_, out.streams, out.pre, batch, shared, inside);
+  }
+  return out;
+}
+
+ForwardResult V41Model::forward(std::span<const SequenceChunk> chunks,
+                                const ForwardOptions& options) {
+  const Batch batch = Batch::of(chunks, num_tokens(), config_.max_position_embeddings);
+  const TraceScope trace(options.trace);
+  LayersResult layers;
+  try {
+    layers = run_layers(batch, options.keep_hidden, trace);
+  } catch (...) {
+    for (const SequenceRows& rows : batch.sequences) rows.state->abandon();
+    throw;
   }
   for (const SequenceRows& rows : batch.sequences) rows.state->advance(rows.row_count);
-
-  ForwardResult result;
-  result.logits = logits(streams, pre, chunks, trace);
-  result.hidden = std::move(hidden);
-  return result;
+  return {.logits = logits(layers.streams, layers.pre, chunks, trace),
+          .hidden = std::move(layers.hidden)};
 }
 
 ops::Matrix V41Model::logits(const ops::Matrix& streams, const ops::Matrix& pre,

@@ -22,14 +22,11 @@ class V41Model : public Model {
   const ops::Device& device() const override { return device_; }
   SequenceState new_state() const override { return SequenceState(layout_); }
   using Model::forward;
-  /// Also throws Error, with all states untouched, for a token that the tokenizer does not have
-  /// (vocab_size may be larger): Engram cannot hash it.
   ForwardResult forward(std::span<const SequenceChunk> chunks,
                         const ForwardOptions& options) override;
   bool has_draft() const override { return dspark_.has_value(); }
 
-  /// Tokens that may be fed and sampled: ids below this.
-  int64_t num_tokens() const noexcept { return static_cast<int64_t>(token_map_.compressed.size()); }
+  int64_t num_tokens() const override;
 
   /// Hands the draft head what forward(keep_hidden) returned for committed positions, in order and
   /// without gaps: `hidden` [rows, targets * dim]. Throws Error without a draft head.
@@ -43,13 +40,21 @@ class V41Model : public Model {
   /// A layer by number, for layer-local tests.
   const Block& block(int64_t index) const { return blocks_[static_cast<size_t>(index)]; }
   /// Puts the compressed ids of the batch's tokens into each sequence's history, as forward() does
-  /// first. Throws Error for a token without one, nothing changed then.
+  /// first. All tokens must be below num_tokens().
   void append_history(const Batch& batch) const;
 
  private:
   std::shared_ptr<const StateLayout> make_layout() const;
   SharedStreams new_shared_streams(const Batch& batch) const;
   bool is_draft_target(int64_t layer) const;
+  /// What the layers leave of a batch.
+  struct LayersResult {
+    ops::Matrix streams;  // [rows, hc_mult * dim]
+    ops::Matrix pre;      // [rows, hc_mult], of the last feed-forward
+    ops::Matrix hidden;   // [rows, targets * dim], if wanted
+  };
+  /// Runs all layers; appends to the states' caches.
+  LayersResult run_layers(const Batch& batch, bool keep_hidden, const TraceScope& trace);
   ops::Matrix logits(const ops::Matrix& streams, const ops::Matrix& pre,
                      std::span<const SequenceChunk> chunks, const TraceScope& trace) const;
   const DSpark& dspark() const;
