@@ -111,7 +111,7 @@ void HeaderParser::metadata(od::value value, std::map<std::string, std::string>&
 uint64_t HeaderParser::integer(const std::string& tensor, std::string_view what, od::value value) {
   // The literal itself: "-0", "1.0" and "1e3" are whole numbers for a JSON library but not here.
   std::string_view token = value.raw_json_token();
-  while (!token.empty() && std::strchr(" \t\r\n", token.back()) != nullptr) token.remove_suffix(1);
+  token = token.substr(0, token.find_last_not_of(" \t\r\n") + 1);
   const bool digits = !token.empty() && std::all_of(token.begin(), token.end(),
                                                     [](char c) { return c >= '0' && c <= '9'; });
   if (!digits || (token.size() > 1 && token.front() == '0')) {

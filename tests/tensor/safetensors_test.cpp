@@ -74,6 +74,13 @@ TEST(Safetensors, IntegersAreDigitsOnly) {
   }
 }
 
+TEST(Safetensors, AZeroByteIsNoSpace) {
+  const std::string nul(1, '\0');
+  EXPECT_NE(rejection(entry("[4" + nul + "]", "[0,4]"), 4), "");
+  EXPECT_NE(rejection(entry("[4]", "[0,4" + nul + "]"), 4), "");
+  EXPECT_NE(rejection(entry("[4]", "[0,4]" + nul), 4), "");
+}
+
 TEST(Safetensors, DimensionsEndBelowTwoToThe53) {
   EXPECT_EQ(rejection(entry("[9007199254740991,0]", "[0,0]"), 0), "");
   EXPECT_THAT(rejection(entry("[9007199254740992,0]", "[0,0]"), 0), HasSubstr("2^53"));
