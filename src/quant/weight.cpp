@@ -64,6 +64,22 @@ Weight self_contained(const TensorView& tensor) {
   return w;
 }
 
+// The columns that a stored weight names, of a weight without a tensor of scales.
+Weight columns_of(Weight w, const StoredWeight& stored) {
+  const DType dtype = stored.tensor.dtype;
+  const bool inside = stored.col_begin >= 0 && stored.cols > 0 && stored.col_begin <= w.cols &&
+                      stored.cols <= w.cols - stored.col_begin;
+  const auto skipped = inside ? row_bytes(dtype, bytes(stored.col_begin)) : std::nullopt;
+  if (!skipped || !row_bytes(dtype, bytes(stored.cols))) {
+    throw LoadError("{}: tensor {} {} ({}) cannot be read from column {} for {} columns.",
+                    stored.tensor.file, stored.tensor.name, shape_string(stored.tensor.shape),
+                    dtype_name(dtype), stored.col_begin, stored.cols);
+  }
+  w.data += *skipped;
+  w.cols = stored.cols;
+  return w;
+}
+
 // Attaches the scale tensor, which must be [scale_rows, scale_cols] of e8m0 or f32.
 void attach_scales(Weight& w, const StoredWeight& stored, int64_t scale_rows) {
   const TensorView& tensor = stored.tensor;
@@ -205,7 +221,8 @@ Weight make_weight(const StoredWeight& stored, int64_t fp8_block) {
     case StorageKind::I64:
       break;
   }
-  return self_contained(stored.tensor);
+  const Weight whole = self_contained(stored.tensor);
+  return stored.cols < 0 ? whole : columns_of(whole, stored);
 }
 
 void decode_row(const Weight& weight, int64_t r, int64_t col_begin, int64_t count, float* out) {
@@ -226,6 +243,10 @@ void decode_row(const Weight& weight, int64_t r, float* out) {
 }
 
 double bits_per_weight(const Weight& weight) {
+  const Codec& entry = codec(weight.encoding);
+  if (entry.decode != nullptr) {
+    return 8.0 * dtype_info(entry.dtype).block_bytes / static_cast<double>(entry.block);
+  }
   double total = static_cast<double>(weight.row_bytes) * static_cast<double>(weight.rows);
   const bool scales_in_row =
       weight.encoding == Encoding::Fp8Row && weight.scale_row_bytes == weight.row_bytes;

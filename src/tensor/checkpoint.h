@@ -1,23 +1,34 @@
 #pragma once
 
-#include "base/mapped_file.h"
-#include "tensor/inventory.h"
-#include "tensor/model_config.h"
-#include "tensor/tensor_view.h"
-
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/mapped_file.h"
+#include "tensor/inventory.h"
+#include "tensor/model_config.h"
+#include "tensor/tensor_view.h"
+
 namespace lethe {
+
+namespace internal {
+struct ModelFiles;
+struct MatchedTensors;
+}  // namespace internal
 
 /// A weight as stored: the tensor and, for FP8/FP4 of the release, its scales.
 struct StoredWeight {
   TensorView tensor;  ///< shape as [out, in] logical elements; for packed FP4 `dtype` stays I8
   std::optional<TensorView> scale;
-  StorageKind kind = StorageKind::F32;  ///< meaning of I8 / F8 bytes; F32 for any plain or ggml type
+  StorageKind kind =
+      StorageKind::F32;  ///< meaning of I8 / F8 bytes; F32 for any plain or ggml type
+  /// The weight is columns [col_begin, col_begin + cols) of `tensor`, whole blocks of its dtype;
+  /// cols -1: all of them. Other than that only where two matrices share a tensor (the eh_proj of a
+  /// GGUF draft), never together with `scale`.
+  int64_t col_begin = 0;
+  int64_t cols = -1;
 };
 
 /// An opened checkpoint: configuration and tensors under their official names, wherever they came
@@ -28,8 +39,9 @@ struct StoredWeight {
 class Checkpoint {
  public:
   struct OpenOptions {
-    bool require_all = true;       ///< false: `inspect` wants the faults, not an exception
-    std::string draft_file;        ///< GGUF with the MTP block; empty: a sibling `mtp*.gguf` if any
+    bool require_all = true;  ///< false: `inspect` wants the faults, not an exception
+    /// GGUF with the MTP block for a GGUF model; empty: the one sibling `mtp*.gguf`, if any.
+    std::string draft_file;
   };
   static Checkpoint open(const std::string& path, const OpenOptions& options);
   static Checkpoint open(const std::string& path) { return open(path, OpenOptions{}); }
@@ -50,7 +62,10 @@ class Checkpoint {
   /// GGUF metadata, for the tokenizer and Engram constants; null for safetensors.
   const class GgufFile* gguf() const noexcept;
 
+  /// What is wrong, one line each: "FILE: TENSOR: expected X, found Y". Empty unless the options
+  /// asked for an object in spite of faults.
   const std::vector<std::string>& faults() const noexcept { return faults_; }
+  /// Names, as the files have them, that neither the configuration nor a known variant demands.
   const std::vector<std::string>& unexpected_tensors() const noexcept { return unexpected_; }
   const std::vector<MappedFile>& files() const noexcept { return files_; }
   /// Raw tensors as the files name them, for `inspect`.
@@ -61,6 +76,10 @@ class Checkpoint {
 
  private:
   struct Index;
+  internal::MatchedTensors read_safetensors(const internal::ModelFiles& files);
+  internal::MatchedTensors read_gguf(const internal::ModelFiles& files, const OpenOptions& options,
+                                     Index& index);
+
   ModelConfig config_;
   std::string path_;
   std::string directory_;

@@ -1,0 +1,80 @@
+#include "tensor/tensor_match.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "tensor/rounding.h"
+
+namespace lethe::internal {
+
+namespace {
+
+int64_t entry(const TensorView& table, size_t index) {
+  if (table.dtype == DType::I32) {
+    return load_unaligned<int32_t>(table.data.data() + 4 * index);
+  }
+  return load_unaligned<int64_t>(table.data.data() + 8 * index);
+}
+
+}  // namespace
+
+bool is_self_contained(DType dtype) {
+  switch (dtype) {
+    case DType::F32:
+    case DType::F16:
+    case DType::BF16:
+      return true;
+    default:
+      return dtype >= DType::Q8_0;
+  }
+}
+
+std::string describe(DType dtype, const Shape& shape) {
+  return fmt::format("{} {}", dtype_name(dtype), shape_string(shape));
+}
+
+ModelConfig reconcile(const ModelConfig& config, const Census& census,
+                      const std::string& config_path, std::vector<TensorFault>& faults) {
+  ModelConfig present = config;
+  const auto settle = [&](const char* field, int64_t& stated, int64_t found, int64_t use) {
+    if (found < 0 || found == stated) return;
+    faults.push_back({config_path, field, fmt::format("{} as the tensors say", found),
+                      fmt::format("{}", stated)});
+    stated = use;
+  };
+  const int64_t layers = config.num_hidden_layers;
+  settle("num_hidden_layers", present.num_hidden_layers, census.layers,
+         std::clamp(census.layers, int64_t{0}, layers));
+  const auto begin = present.compress_ratios.begin();
+  present.compress_ratios.erase(begin + present.num_hidden_layers, begin + layers);
+  settle("n_routed_experts", present.n_routed_experts, census.experts, census.experts);
+  if (config.family == ModelFamily::V41) {
+    settle("dspark_n_routed_experts", present.dspark.n_routed_experts, census.draft_experts,
+           census.draft_experts);
+  }
+  return present;
+}
+
+void check_routing_table(const TensorView& table, int64_t experts,
+                         std::vector<TensorFault>& faults) {
+  const auto rows = static_cast<size_t>(table.shape.at(0));
+  const auto width = static_cast<size_t>(table.shape.at(1));
+  std::vector<int64_t> seen(static_cast<size_t>(experts), -1);
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t i = 0; i < width; ++i) {
+      const int64_t id = entry(table, row * width + i);
+      const bool inside = id >= 0 && id < experts;
+      if (inside && seen[static_cast<size_t>(id)] != static_cast<int64_t>(row)) {
+        seen[static_cast<size_t>(id)] = static_cast<int64_t>(row);
+        continue;
+      }
+      faults.push_back({table.file, table.name,
+                        fmt::format("different experts from 0 to {} in each row", experts - 1),
+                        fmt::format("{} in row {}{}", id, row, inside ? " twice" : "")});
+      return;
+    }
+  }
+}
+
+}  // namespace lethe::internal
