@@ -37,7 +37,7 @@ def check(src: pathlib.Path) -> list[str]:
             if not match:
                 continue
             target = match.group(1)
-            if not (src / target).is_file():
+            if ".." in target.split("/") or not (src / target).is_file():
                 faults.append(f'{path}:{number}: "{target}" is not a path from src/')
             elif target.split("/")[0] not in [floor, *BELOW[floor]]:
                 faults.append(f"{path}:{number}: {floor} must not include {target}")

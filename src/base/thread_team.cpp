@@ -1,7 +1,5 @@
 #include "base/thread_team.h"
 
-#include "base/check.h"
-
 #include <sched.h>
 
 #include <algorithm>
@@ -9,9 +7,13 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "base/check.h"
+#include "base/error.h"
 
 namespace lethe {
 
@@ -35,7 +37,15 @@ struct ThreadTeam::Impl {
   int running = 0;
   bool stopping = false;
   std::exception_ptr failure;
-  std::vector<std::jthread> workers;
+  std::vector<std::jthread> workers;  // last: joined before the rest goes
+
+  ~Impl() {
+    {
+      std::lock_guard lock(mutex);
+      stopping = true;
+    }
+    wake.notify_all();
+  }
 
   void call(int index, const std::function<void(int)>& work) {
     try {
@@ -66,21 +76,21 @@ ThreadTeam::ThreadTeam(int num_threads) : impl_(std::make_unique<Impl>()) {
   LETHE_CHECK(num_threads >= 0);
   const int size = num_threads == 0 ? available_cpus() : num_threads;
   impl_->workers.reserve(static_cast<size_t>(size - 1));
-  for (int i = 1; i < size; ++i) {
-    impl_->workers.emplace_back([impl = impl_.get(), i] { impl->work_loop(i); });
+  try {
+    for (int i = 1; i < size; ++i) {
+      impl_->workers.emplace_back([impl = impl_.get(), i] { impl->work_loop(i); });
+    }
+  } catch (const std::system_error& error) {
+    throw Error("Cannot start {} compute threads: number {} failed ({}). Ask for fewer threads.",
+                size, impl_->workers.size() + 2, error.code().message());
   }
 }
 
-ThreadTeam::~ThreadTeam() {
-  {
-    std::lock_guard lock(impl_->mutex);
-    impl_->stopping = true;
-  }
-  impl_->wake.notify_all();
-  impl_->workers.clear();
-}
+ThreadTeam::~ThreadTeam() = default;
 
-int ThreadTeam::size() const noexcept { return static_cast<int>(impl_->workers.size()) + 1; }
+int ThreadTeam::size() const noexcept {
+  return static_cast<int>(impl_->workers.size()) + 1;
+}
 
 void ThreadTeam::run(const std::function<void(int)>& part) {
   if (size() == 1) {

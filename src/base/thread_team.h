@@ -13,7 +13,8 @@ namespace lethe {
 /// thrown by a part are rethrown in the caller after all parts ended (the first one wins).
 class ThreadTeam {
  public:
-  /// num_threads >= 1; 0 means the number of CPUs this process may run on.
+  /// num_threads >= 1; 0 means the number of CPUs this process may run on. Throws Error if the
+  /// system refuses that many threads.
   explicit ThreadTeam(int num_threads = 0);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;
