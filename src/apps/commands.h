@@ -10,5 +10,6 @@ namespace lethe::apps {
 // command. The callback throws lethe::Error; main prints it and exits with its code.
 void add_plan(CLI::App& app);
 void add_synth(CLI::App& app);
+void add_tokenize(CLI::App& app);
 
 }  // namespace lethe::apps

@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   lethe::apps::add_plan(app);
   lethe::apps::add_synth(app);
+  lethe::apps::add_tokenize(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -53,6 +53,8 @@ void BpeMerger::encode_by_scan(std::string_view word, std::vector<int32_t>& out)
     if (at > 0) ranks[at - 1] = merges_.rank(ids[at - 1], ids[at]);
     if (at < ranks.size()) ranks[at] = merges_.rank(ids[at], ids[at + 1]);
   }
+  const auto begin = out.begin() + static_cast<std::ptrdiff_t>(first);
+  out.erase(std::remove(begin, out.end(), kNoByteToken), out.end());
 }
 
 void BpeMerger::start_symbols(std::string_view word) {
@@ -75,7 +77,7 @@ void BpeMerger::merge_at(uint32_t at, uint32_t rank) {
   left.id = merges_.result(rank);
   left.next = right.next;
   left.rank = MergeTable::kNoRank;
-  right.id = -1;
+  right.id = kMerged;
   if (left.next != kNone) {
     symbols_[left.next].previous = at;
     left.rank = merges_.rank(left.id, symbols_[left.next].id);
@@ -88,7 +90,9 @@ void BpeMerger::merge_at(uint32_t at, uint32_t rank) {
 
 void BpeMerger::emit_symbols(std::vector<int32_t>& out) const {
   if (symbols_.empty()) return;
-  for (uint32_t i = 0; i != kNone; i = symbols_[i].next) out.push_back(symbols_[i].id);
+  for (uint32_t i = 0; i != kNone; i = symbols_[i].next) {
+    if (symbols_[i].id != kNoByteToken) out.push_back(symbols_[i].id);
+  }
 }
 
 void BpeMerger::encode_by_heap(std::string_view word, std::vector<int32_t>& out) {
@@ -106,7 +110,7 @@ void BpeMerger::encode_by_heap(std::string_view word, std::vector<int32_t>& out)
     const auto at = static_cast<uint32_t>(heap_.back());
     heap_.pop_back();
     // The pair may have changed since it was pushed.
-    if (symbols_[at].id < 0 || symbols_[at].rank != rank) continue;
+    if (symbols_[at].id == kMerged || symbols_[at].rank != rank) continue;
     merge_at(at, rank);
     push(at);
     push(symbols_[at].previous);
@@ -164,7 +168,7 @@ void BpeMerger::encode_by_rank(std::string_view word, std::vector<int32_t>& out)
     take_positions(rank);
     for (const uint32_t at : positions_) {
       // The pair may have changed since it was pushed.
-      if (symbols_[at].id < 0 || symbols_[at].rank != rank) continue;
+      if (symbols_[at].id == kMerged || symbols_[at].rank != rank) continue;
       merge_at(at, rank);
       push(at);
       push(symbols_[at].previous);

@@ -9,8 +9,12 @@
 
 namespace lethe {
 
+/// In a table of byte tokens: the vocabulary has no token for this byte.
+inline constexpr int32_t kNoByteToken = -1;
+
 /// Byte-pair encoding of one word: start from its bytes and, while any neighbours merge, merge the
-/// pair of lowest rank, the leftmost of equals.
+/// pair of lowest rank, the leftmost of equals. A byte without a token merges with nothing and is
+/// left out of the ids.
 ///
 /// The three ways below give the same ids; encode() chooses. One object belongs to one thread at a
 /// time: it holds the room that long words need. The table must outlive it.
@@ -35,9 +39,10 @@ class BpeMerger {
 
  private:
   static constexpr uint32_t kNone = UINT32_MAX;
+  static constexpr int32_t kMerged = -2;
   /// A token of the word as it stands, kept at the position of its first byte.
   struct Symbol {
-    int32_t id;         // -1: merged into the symbol before it
+    int32_t id;         // kMerged: into the symbol before it
     uint32_t rank;      // of the pair with the next symbol
     uint32_t previous;  // positions; kNone at the ends
     uint32_t next;

@@ -26,7 +26,7 @@ class MergeTable {
   /// stands in the list twice, its last rank counts, as in the reference tokenizer.
   explicit MergeTable(std::vector<Merge> merges);
 
-  /// Rank of the pair, or kNoRank if it does not merge.
+  /// Rank of the pair, or kNoRank if it does not merge; ids below 0 never do.
   uint32_t rank(int32_t left, int32_t right) const noexcept {
     const uint64_t key = key_of(left, right);
     for (size_t i = home_of(key);; i = (i + 1) & mask_) {

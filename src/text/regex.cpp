@@ -7,8 +7,8 @@
 #include <array>
 #include <new>
 
-#include "base/check.h"
 #include "base/error.h"
+#include "base/printable.h"
 
 namespace lethe {
 namespace {
@@ -89,15 +89,15 @@ Regex::Regex(const std::string& pattern, bool literal, const std::string& where)
   impl->code.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(),
                                  options, &error, &offset, nullptr));
   if (!impl->code) {
-    throw LoadError("{}: the regular expression \"{}\" does not compile: {}.", where, pattern,
-                    message_of(error));
+    throw LoadError("{}: the regular expression \"{}\" does not compile: {}.", where,
+                    printable(pattern), message_of(error));
   }
   uint32_t matches_empty = 0;
   pcre2_pattern_info(impl->code.get(), PCRE2_INFO_MATCHEMPTY, &matches_empty);
   if (matches_empty != 0) {
     throw LoadError(
         "{}: the regular expression \"{}\" can match empty text, so it cannot say where to split.",
-        where, pattern);
+        where, printable(pattern));
   }
   // Without JIT (not built in, or no executable memory) the interpreter does the same, slower.
   pcre2_jit_compile(impl->code.get(), PCRE2_JIT_COMPLETE);
@@ -117,13 +117,13 @@ std::optional<Regex::Match> Regex::find(std::string_view text, size_t from,
     throw Error(
         "the tokenizer's regular expression \"{}\" gave up on a text of {} bytes: {}. The pattern "
         "is too costly for this text; split the text, or use a tokenizer.json with a simpler one.",
-        impl_->pattern, text.size(), message_of(found));
+        printable(impl_->pattern), text.size(), message_of(found));
   }
   const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(room.data.get());
   // \K can move the start behind the end; such a match is no piece of text.
   if (bounds[0] < from || bounds[1] <= bounds[0]) {
     throw Error("the tokenizer's regular expression \"{}\" matches text that lies before itself.",
-                impl_->pattern);
+                printable(impl_->pattern));
   }
   return Match{bounds[0], bounds[1]};
 }

@@ -1,6 +1,7 @@
 #include "text/token_index.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <functional>
 
@@ -43,6 +44,34 @@ std::optional<int32_t> TokenIndex::find(std::string_view text) const {
   const Slot& slot = slots_[slot_of(text, hash_of(text))];
   if (slot.entry == 0) return std::nullopt;
   return entries_[slot.entry - 1].id;
+}
+
+void TokenIndex::find_all(std::span<const std::string_view> texts, std::span<int32_t> ids) const {
+  LETHE_CHECK(texts.size() == ids.size());
+  // A block's slots, then its entries, then its texts are on their way while the others are asked
+  // for; only the first slot of a chain is foreseen.
+  constexpr size_t kBlock = 64;
+  std::array<uint32_t, kBlock> hashes;
+  const size_t mask = slots_.size() - 1;
+  for (size_t begin = 0; begin < texts.size(); begin += kBlock) {
+    const size_t count = std::min(kBlock, texts.size() - begin);
+    for (size_t i = 0; i < count; ++i) {
+      hashes[i] = hash_of(texts[begin + i]);
+      __builtin_prefetch(&slots_[hashes[i] & mask]);
+    }
+    const auto likely_entry = [&](size_t i) -> const Entry* {
+      const Slot& slot = slots_[hashes[i] & mask];
+      return slot.entry == 0 ? nullptr : &entries_[slot.entry - 1];
+    };
+    for (size_t i = 0; i < count; ++i) __builtin_prefetch(likely_entry(i));
+    for (size_t i = 0; i < count; ++i) {
+      if (const Entry* entry = likely_entry(i)) __builtin_prefetch(entry->text.data());
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const Slot& slot = slots_[slot_of(texts[begin + i], hashes[i])];
+      ids[begin + i] = slot.entry == 0 ? kAbsent : entries_[slot.entry - 1].id;
+    }
+  }
 }
 
 }  // namespace lethe

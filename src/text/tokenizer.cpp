@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include <algorithm>
 #include <mutex>
 
 #include "base/error.h"
@@ -155,6 +156,13 @@ void Tokenizer::append_encoded(std::string_view text, EncodeOptions options,
   }
   impl_->encode_plain(text.substr(from), *room, ids);
   impl_->give_back(std::move(room));
+}
+
+size_t Tokenizer::count_unencodable(std::string_view text) const noexcept {
+  const auto& tokens = impl_->vocabulary.byte_tokens();
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [&](char c) {
+    return tokens[static_cast<unsigned char>(c)] == kNoByteToken;
+  }));
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids) const {

@@ -13,7 +13,8 @@
 namespace lethe {
 
 /// Text to token ids and back: byte-level BPE as the DeepSeek V4 family uses it (spec formats.md
-/// section 3.3, encoding.md section 2). Any bytes can be encoded, and decoding gives them back.
+/// section 3.3, encoding.md section 2). Any bytes can be encoded, and decoding gives them back, if
+/// the vocabulary has a token for each byte, as real ones have; see count_unencodable().
 ///
 /// Bytes that are not well-formed UTF-8 are kept: each becomes part of a piece of its own between
 /// the pieces of the text around it, and is encoded like any other byte.
@@ -46,6 +47,10 @@ class Tokenizer {
   /// Appends them to `ids`.
   void append_encoded(std::string_view text, EncodeOptions options,
                       std::vector<int32_t>& ids) const;
+
+  /// How many bytes of `text` the vocabulary has no token for: encode() leaves them out, as the
+  /// reference tokenizers do. 0 for any text if the vocabulary is complete.
+  size_t count_unencodable(std::string_view text) const noexcept;
 
   /// The bytes of `ids` joined; may be cut inside a character (Detokenizer holds such ends back).
   /// Throws UsageError if one of them is no token.

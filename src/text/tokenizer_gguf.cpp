@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/tokenizer_source.h"
 
 namespace lethe {
@@ -31,13 +32,13 @@ void check_kind(const GgufTokenizer& gguf) {
         "{}: tokenizer.ggml.model is \"{}\"; only \"gpt2\" (byte-level BPE) is supported, which "
         "the DeepSeek V4 family uses. If the file has no tokenizer, give the tokenizer.json of the "
         "model instead.",
-        gguf.name, gguf.model);
+        gguf.name, printable(gguf.model));
   }
   if (gguf.pre != "deepseek-v3" && gguf.pre != "joyai-llm") {
     throw LoadError(
         "{}: tokenizer.ggml.pre is \"{}\"; expected \"deepseek-v3\" or \"joyai-llm\", the names of "
         "the DeepSeek V3 and V4 pre-tokenizer. Text would be cut in other places than in training.",
-        gguf.name, gguf.pre);
+        gguf.name, printable(gguf.pre));
   }
   if (gguf.token_types.size() != gguf.tokens.size()) {
     throw LoadError(
@@ -54,7 +55,7 @@ TokenizerSource::Merge split_merge(std::string_view merge, size_t rank, const st
   if (space == std::string_view::npos || merge.find(' ', space + 1) != std::string_view::npos) {
     throw LoadError(
         "{}: merge {} is \"{}\"; expected two tokens with exactly one space between them.", name,
-        rank, merge);
+        rank, printable(merge));
   }
   return {merge.substr(0, space), merge.substr(space + 1)};
 }

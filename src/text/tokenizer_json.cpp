@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/tokenizer_source.h"
 
 namespace lethe {
@@ -27,7 +28,7 @@ class Reader {
   }
   [[noreturn]] void unsupported(std::string_view kind, std::string_view type,
                                 std::string_view supported) const {
-    fail(fmt::format("the {} \"{}\" is not supported; {}", kind, type, supported));
+    fail(fmt::format("the {} \"{}\" is not supported; {}", kind, printable(type), supported));
   }
   void once(bool& seen, std::string_view key) const {
     if (seen) fail(fmt::format("\"{}\" stands there twice.", key));
@@ -99,7 +100,7 @@ TokenizerSource Reader::read(std::string_view json) {
 void Reader::read_root(ondemand::object root) {
   for (auto field : root) {
     const std::string_view key = field.unescaped_key();
-    where_ = key;
+    where_ = printable(key);
     if (key == "model") {
       once(has_model_, key);
       read_model(field.value().get_object());
@@ -122,7 +123,7 @@ void Reader::read_root(ondemand::object root) {
 void Reader::read_model(ondemand::object model) {
   for (auto field : model) {
     const std::string_view key = field.unescaped_key();
-    where_ = fmt::format("model.{}", key);
+    where_ = fmt::format("model.{}", printable(key));
     ondemand::value value = field.value();
     if (key == "type") {
       model_type_ = std::string(std::string_view(value.get_string()));
@@ -244,7 +245,8 @@ SplitRule Reader::read_pattern(ondemand::value value) {
   for (auto field : value.get_object()) {
     const std::string_view key = field.unescaped_key();
     const bool literal = key == "String";
-    if (!literal && key != "Regex") fail(fmt::format("a pattern of kind \"{}\" is unknown.", key));
+    if (!literal && key != "Regex")
+      fail(fmt::format("a pattern of kind \"{}\" is unknown.", printable(key)));
     if (rule) fail("a pattern has more than one expression.");
     rule = SplitRule{std::string(std::string_view(field.value().get_string())), literal};
   }

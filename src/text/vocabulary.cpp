@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/printable.h"
 #include "text/byte_alphabet.h"
 
 namespace lethe {
@@ -15,13 +16,13 @@ constexpr size_t kMaxBytes = size_t{1} << 30;
 void index_one(TokenIndex& index, const TokenizerSource& source, std::string_view text,
                int64_t id) {
   if (id < 0 || id >= MergeTable::kMaxTokens) {
-    throw LoadError("{}: token \"{}\" has the id {}; expected 0 to {}.", source.name, text, id,
-                    MergeTable::kMaxTokens - 1);
+    throw LoadError("{}: token \"{}\" has the id {}; expected 0 to {}.", source.name,
+                    printable(text), id, MergeTable::kMaxTokens - 1);
   }
   const auto other = index.insert(text, static_cast<int32_t>(id));
   if (other && *other != id) {
     throw LoadError("{}: token \"{}\" has two ids, {} and {}; text would be ambiguous.",
-                    source.name, text, *other, id);
+                    source.name, printable(text), *other, id);
   }
 }
 
@@ -75,7 +76,7 @@ void Vocabulary::set_tokens(const TokenizerSource& source) {
   for (const auto& token : source.tokens) {
     if (has(static_cast<int32_t>(token.id))) {
       throw LoadError("{}: two tokens have the id {}; one of them is \"{}\".", source.name,
-                      token.id, token.text);
+                      token.id, printable(token.text));
     }
     set_bytes(token.id, token.text);
   }
@@ -94,7 +95,7 @@ void Vocabulary::set_added_tokens(const TokenizerSource& source) {
     const auto id = static_cast<int32_t>(added.id);
     if (is_added(id)) {
       throw LoadError("{}: two added tokens have the id {}; one of them is \"{}\".", source.name,
-                      id, added.text);
+                      id, printable(added.text));
     }
     std::string literal;
     append_token_bytes(added.text, literal);
@@ -102,7 +103,7 @@ void Vocabulary::set_added_tokens(const TokenizerSource& source) {
       set_bytes(id, added.text);
     } else if (bytes(id) != literal) {
       throw LoadError("{}: added token \"{}\" has the id {}, which the vocabulary gives to \"{}\".",
-                      source.name, added.text, id, bytes(id));
+                      source.name, printable(added.text), id, printable(bytes(id)));
     }
     Token& token = tokens_[static_cast<size_t>(id)];
     token.flags |= added.special ? kAdded | kSpecial : kAdded;
@@ -114,22 +115,23 @@ void Vocabulary::set_added_tokens(const TokenizerSource& source) {
 }
 
 void Vocabulary::set_byte_tokens(const TokenizerSource& source, const TokenIndex& index) {
+  bool any = false;
   for (unsigned byte = 0; byte < 256; ++byte) {
     const std::string text = byte_alphabet_char(static_cast<uint8_t>(byte));
     const auto id = index.find(text);
-    if (!id) {
-      throw LoadError(
-          "{}: there is no token \"{}\" for the byte {}; a byte-level vocabulary has all 256, or "
-          "some text could not be encoded.",
-          source.name, text, byte);
-    }
+    byte_tokens_[byte] = id.value_or(kNoByteToken);
+    if (!id) continue;
+    any = true;
     if (is_added(*id)) {
       throw LoadError(
           "{}: \"{}\", the token of the byte {}, is an added token; plain text would "
           "make added tokens.",
           source.name, text, byte);
     }
-    byte_tokens_[byte] = *id;
+  }
+  if (!any) {
+    throw LoadError("{}: no byte has a token of its own; this is not a byte-level vocabulary.",
+                    source.name);
   }
 }
 
@@ -140,25 +142,30 @@ std::vector<MergeTable::Merge> resolve_merges(const TokenizerSource& source,
     throw LoadError("{}: {} merges; at most {} are supported.", source.name, source.merges.size(),
                     MergeTable::kMaxMerges);
   }
+  const size_t count = source.merges.size();
+  std::string joined;  // all results, one after the other
+  for (const auto& merge : source.merges) (joined += merge.left) += merge.right;
+  std::vector<std::string_view> texts;  // left, right, result of each
+  texts.reserve(3 * count);
+  for (size_t at = 0; const auto& merge : source.merges) {
+    const size_t size = merge.left.size() + merge.right.size();
+    texts.insert(texts.end(), {merge.left, merge.right, std::string_view(joined).substr(at, size)});
+    at += size;
+  }
+  std::vector<int32_t> ids(texts.size());
+  index.find_all(texts, ids);
+  if (const auto absent = std::find(ids.begin(), ids.end(), TokenIndex::kAbsent);
+      absent != ids.end()) {
+    const auto at = static_cast<size_t>(absent - ids.begin());
+    const auto& merge = source.merges[at / 3];
+    throw LoadError(
+        "{}: the merge of \"{}\" and \"{}\" names a token that the vocabulary lacks: \"{}\".",
+        source.name, printable(merge.left), printable(merge.right), printable(texts[at]));
+  }
   std::vector<MergeTable::Merge> merges;
-  merges.reserve(source.merges.size());
-  std::string joined;
-  for (const auto& merge : source.merges) {
-    joined = merge.left;
-    joined += merge.right;
-    const auto left = index.find(merge.left);
-    const auto right = index.find(merge.right);
-    const auto result = index.find(joined);
-    if (!left || !right || !result) {
-      throw LoadError(
-          "{}: the merge of \"{}\" and \"{}\" names a token that the vocabulary lacks: "
-          "\"{}\".",
-          source.name, merge.left, merge.right,
-          !left    ? std::string(merge.left)
-          : !right ? std::string(merge.right)
-                   : joined);
-    }
-    if (!vocabulary.is_added(*result)) merges.push_back({*left, *right, *result});
+  merges.reserve(count);
+  for (size_t i = 0; i < ids.size(); i += 3) {
+    if (!vocabulary.is_added(ids[i + 2])) merges.push_back({ids[i], ids[i + 1], ids[i + 2]});
   }
   return merges;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "text/added_tokens.h"
+#include "text/bpe.h"
 #include "text/merge_table.h"
 #include "text/token_index.h"
 #include "text/tokenizer_source.h"
@@ -21,8 +22,8 @@ TokenIndex index_tokens(const TokenizerSource& source);
 /// all it needs of the file. Immutable; any thread.
 class Vocabulary {
  public:
-  /// Throws LoadError: two tokens with one id, a byte without a token, an added token that is
-  /// empty, longer than AddedTokens::kMaxBytes, or the token of a byte.
+  /// Throws LoadError: two tokens with one id, no token for any byte, an added token that is empty,
+  /// longer than AddedTokens::kMaxBytes, or the token of a byte.
   Vocabulary(const TokenizerSource& source, const TokenIndex& index);
   Vocabulary(const Vocabulary&) = delete;  // added() points into it
   Vocabulary& operator=(const Vocabulary&) = delete;
@@ -39,6 +40,7 @@ class Vocabulary {
     return std::string_view(bytes_).substr(token.begin, token.length);
   }
   const AddedTokens& added() const noexcept { return added_; }
+  /// Token of each byte; kNoByteToken where there is none, as in vocabularies cut small for tests.
   const std::array<int32_t, 256>& byte_tokens() const noexcept { return byte_tokens_; }
 
  private:

@@ -136,6 +136,18 @@ TEST(Tokenizer, IgnoreMergesTakesAWordThatIsAToken) {
   EXPECT_EQ(load_edited(edit(false)).encode("zqz").size(), 3u);
 }
 
+TEST(Tokenizer, LeavesOutBytesWithoutATokenAndCountsThem) {
+  const Tokenizer tokenizer = load_edited([](Json& json) { json["model"]["vocab"].erase("Z"); });
+  const std::string text = "theZthe" + std::string(100, 'Z');
+  EXPECT_EQ(tokenizer.count_unencodable(text), 101U);
+  EXPECT_EQ(tokenizer.count_unencodable("the"), 0U);
+  const Ids the = tokenizer.encode("the");
+  Ids twice = the;
+  twice.insert(twice.end(), the.begin(), the.end());
+  EXPECT_EQ(tokenizer.encode(text), twice);  // "the" "the": nothing merges over the gap
+  EXPECT_EQ(tokenizer.encode("ZZ"), Ids{});
+}
+
 TEST(Tokenizer, ReadsMergesAsStringsAndAsPairs) {
   const Tokenizer pairs = load_edited([](Json& json) {
     for (Json& merge : json["model"]["merges"]) {
@@ -176,7 +188,12 @@ TEST(Tokenizer, RefusesAVocabularyThatContradictsItself) {
   EXPECT_TRUE(contains(load_message([](Json& j) { j["model"]["vocab"]["qq"] = -1; }), "-1"));
   EXPECT_TRUE(
       contains(load_message([](Json& j) { j["model"]["vocab"]["qq"] = 1 << 30; }), "1073741824"));
-  EXPECT_TRUE(contains(load_message([](Json& j) { j["model"]["vocab"].erase("Ġ"); }), "byte 32"));
+  EXPECT_TRUE(contains(load_message([](Json& j) {
+                         j["model"]["vocab"] = Json{{"abc", 0}};
+                         j["model"]["merges"] = Json::array();
+                         j["added_tokens"] = Json::array();
+                       }),
+                       "byte-level"));
   EXPECT_TRUE(
       contains(load_message([](Json& j) { j["model"]["merges"].push_back("q qqq"); }), "qqq"));
   EXPECT_TRUE(
