@@ -64,6 +64,10 @@ Block Block::draft_stage(const WeightLoader& loader, int64_t index, const RopeTa
   return block;
 }
 
+void Block::prefetch_engram(const ops::Device& device, const Batch& batch) const {
+  if (engram_) engram_->prefetch(device, batch);
+}
+
 void Block::inject_engram(const ops::Device& device, ops::Matrix& streams, const Batch& batch,
                           const TraceScope& trace) const {
   if (engram_) engram_->forward(device, streams, batch, trace);

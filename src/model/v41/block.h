@@ -24,6 +24,8 @@ class Block {
   static Block draft_stage(const WeightLoader& loader, int64_t index, const RopeTables& rope,
                            ops::Numerics numerics);
 
+  /// Layers that have an Engram begin to fetch its rows (Engram::prefetch).
+  void prefetch_engram(const ops::Device& device, const Batch& batch) const;
   /// Layers that have an Engram add it to the streams; before everything else of the layer.
   void inject_engram(const ops::Device& device, ops::Matrix& streams, const Batch& batch,
                      const TraceScope& trace) const;

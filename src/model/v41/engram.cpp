@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/memory_advice.h"
 #include "ops/norm.h"
 
 namespace lethe::model::v41 {
@@ -37,6 +38,20 @@ Engram::Engram(const WeightLoader& loader, const std::string& prefix, size_t eng
       qk_weight_(loader.vector(prefix + ".q_weight")) {
   const std::vector<float> k_weight = loader.vector(prefix + ".k_weight");
   for (size_t i = 0; i < qk_weight_.size(); ++i) qk_weight_[i] *= k_weight[i];
+  // Rows are a few hundred bytes of a table of up to 100 GB: reading around them would read the
+  // disk for nothing.
+  advise_random_access({embed_.data, static_cast<size_t>(embed_.rows * embed_.row_bytes)});
+  advise_random_access({embed_.scales, static_cast<size_t>(embed_.rows * embed_.scale_row_bytes)});
+}
+
+void Engram::prefetch(const ops::Device& device, const Batch& batch) const {
+  const std::vector<int64_t> ids = row_ids(batch);
+  device.for_rows(static_cast<int64_t>(ids.size()), [&](int64_t i) {
+    const int64_t row = ids[static_cast<size_t>(i)];
+    prefetch_pages({embed_.row(row), static_cast<size_t>(embed_.row_bytes)});
+    if (embed_.scales == nullptr) return;
+    prefetch_pages({embed_.scale_row(row), static_cast<size_t>(embed_.scale_row_bytes)});
+  });
 }
 
 std::vector<int64_t> Engram::row_ids(const Batch& batch) const {

@@ -20,6 +20,10 @@ class Engram {
   Engram(const WeightLoader& loader, const std::string& prefix, size_t engram_layer,
          const EngramHash& hash);
 
+  /// Begins to fetch the table rows of the batch's tokens from disk; they depend on the tokens
+  /// alone, so the layers before this one can run meanwhile. The history must be filled.
+  void prefetch(const ops::Device& device, const Batch& batch) const;
+
   /// streams: [tokens, hc_mult * dim], updated in place. The compressed ids of the batch's tokens
   /// must already be in each sequence's history.
   void forward(const ops::Device& device, ops::Matrix& streams, const Batch& batch,

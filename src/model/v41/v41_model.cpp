@@ -114,6 +114,7 @@ bool V41Model::is_draft_target(int64_t layer) const {
 V41Model::LayersResult V41Model::run_layers(const Batch& batch, bool keep_hidden,
                                             const TraceScope& trace) {
   append_history(batch);
+  for (const Block& block : blocks_) block.prefetch_engram(device_, batch);
   const ops::Matrix embedded = ops::embed(device_, embed_, batch.tokens);
   const auto targets = static_cast<int64_t>(config_.dspark.target_layer_ids.size());
   LayersResult out{repeat_streams(embedded, config_.hc_mult),
