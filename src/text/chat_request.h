@@ -56,6 +56,7 @@ struct ChatRequest {
   /// Interrupted agents leave calls without results and results without calls: show an empty result
   /// and plain text instead of refusing.
   bool lenient_pairing = false;
+  bool repair = true;  ///< mend malformed calls in the answer (StreamParserOptions::repair)
 };
 
 /// Reads the body of POST /chat/completions (spec api.md section 2.1) as far as text goes. Keys it

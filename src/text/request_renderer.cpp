@@ -28,6 +28,10 @@ class RequestRenderer {
     out_.parser.parse_tools = !mode_.tools.empty();
     out_.parser.json_mode = request.json_mode;
     out_.parser.stop = request.stop;
+    out_.parser.repair = request.repair;
+    for (const RequestTool& tool : mode_.tools) {
+      out_.parser.tools.emplace_back(tool.name, tool.parameters);
+    }
   }
 
   RenderedRequest render() {

@@ -1,5 +1,7 @@
 #include "text/stream_parser.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 #include "base/json_py.h"
@@ -14,12 +16,26 @@ using Kind = StreamEvent::Kind;
 constexpr std::string_view kMarkupBegin = "<｜DSML｜";
 constexpr std::string_view kMarkupEnd = "</｜DSML｜";
 
+/// Other spellings of the DSML token that were seen; 0 is the real one.
+constexpr std::string_view kDialects[] = {"｜DSML｜", "｜｜DSML｜｜", "|DSML|", "||DSML||",
+                                          "‖DSML‖",   "DSML｜",       "DSML|",  "\\DSML\\"};
+/// Words that may follow the token where calls begin, and those that end the block.
+constexpr std::string_view kBeginWords[] = {"tool_calls", " tool_calls",    "calls",
+                                            " calls",     "function_calls", " function_calls",
+                                            "invoke",     " invoke"};
+constexpr std::string_view kEndWords[] = {"tool_calls>", " tool_calls>",    "calls>",
+                                          " calls>",     "function_calls>", " function_calls>"};
+
 }  // namespace
 
 StreamParser::StreamParser(StreamParserOptions options)
     : options_(std::move(options)), markers_(static_cast<size_t>(State::finished) + 1) {
   add_text_markers();
   add_call_markers();
+  if (options_.repair) {
+    if (options_.parse_tools) add_dialect_markers();
+    add_quote_markers();
+  }
   switch (options_.start) {
     case StreamStart::reasoning:
       enter(State::reasoning, !options_.continues_text);
@@ -33,10 +49,10 @@ StreamParser::StreamParser(StreamParserOptions options)
   }
 }
 
-void StreamParser::add(State state, std::string_view marker, State next, Action action,
-                       bool takes_newlines) {
-  markers_[static_cast<size_t>(state)].push_back(
-      {MarkerMatcher(marker, takes_newlines), std::string(marker), next, action});
+StreamParser::Marker& StreamParser::add(State state, std::string_view marker, State next,
+                                        Action action, bool takes_newlines) {
+  return markers_[static_cast<size_t>(state)].emplace_back(
+      Marker{MarkerMatcher(marker, takes_newlines), std::string(marker), next, action});
 }
 
 void StreamParser::add_text_markers() {
@@ -44,7 +60,7 @@ void StreamParser::add_text_markers() {
   add(State::answer, prompt_texts::kThinkEnd, State::answer);
   if (options_.parse_tools) {
     for (const State state : {State::reasoning, State::answer, State::after_json}) {
-      add(state, kMarkupBegin, State::calls, Action::skip, true);
+      add(state, kMarkupBegin, State::calls, Action::markup_begin, true);
     }
   }
   if (options_.json_mode) {
@@ -70,8 +86,42 @@ void StreamParser::add_call_markers() {
   add(State::arguments, kMarkupEnd, State::calls, Action::arguments_end);
   add(State::key, "\"", State::type, Action::key_end);
   add(State::type, "true\">", State::value, Action::string_begin);
-  add(State::type, "false\">", State::value);
+  add(State::type, "false\">", State::value, Action::json_begin);
   add(State::value, kMarkupEnd, State::arguments, Action::value_end);
+}
+
+void StreamParser::add_dialect_markers() {
+  for (size_t dialect = 0; dialect < std::size(kDialects); ++dialect) {
+    const std::string begin = fmt::format("<{}", kDialects[dialect]);
+    const std::string end = fmt::format("</{}", kDialects[dialect]);
+    for (const std::string_view word : kEndWords) {
+      add(State::calls, fmt::format("{}{}", end, word), State::finished).dialect = dialect;
+    }
+    if (dialect == 0) continue;
+    add(State::arguments, end, State::calls, Action::arguments_end).dialect = dialect;
+    add(State::value, end, State::arguments, Action::value_end).dialect = dialect;
+    for (const State state : {State::reasoning, State::answer, State::after_json}) {
+      for (const std::string_view word : kBeginWords) {
+        Marker& marker =
+            add(state, fmt::format("{}{}", begin, word), State::calls, Action::markup_begin, true);
+        marker.dialect = dialect;
+        marker.replay_size = word.size();
+      }
+    }
+  }
+}
+
+/// Typographic quotes, quotes left out, and a type left out.
+void StreamParser::add_quote_markers() {
+  add(State::calls, "invoke name=“", State::name, Action::name_begin);
+  add(State::name, "”", State::arguments, Action::name_end);
+  add(State::arguments, "parameter name=“", State::key, Action::key_begin);
+  add(State::key, "”", State::type, Action::key_end);
+  for (const std::string_view quote : {"”>", ">"}) {
+    add(State::type, fmt::format("true{}", quote), State::value, Action::string_begin);
+    add(State::type, fmt::format("false{}", quote), State::value, Action::json_begin);
+  }
+  add(State::type, ">", State::value, Action::unmarked_begin);
 }
 
 void StreamParser::enter(State state, bool skips_newlines) {
@@ -84,17 +134,24 @@ void StreamParser::enter(State state, bool skips_newlines) {
 void StreamParser::feed(std::string_view text, std::vector<StreamEvent>& events) {
   for (const char byte : text) take_byte(byte, events);
   size_t pending = 0;
-  for (const Marker& marker : markers()) pending = std::max(pending, marker.matcher.pending());
+  for (const Marker& marker : markers()) {
+    if (applies(marker)) pending = std::max(pending, marker.matcher.pending());
+  }
   release(held_.size() - std::min(pending, held_.size()), events);
 }
 
 void StreamParser::take_byte(char byte, std::vector<StreamEvent>& events) {
   if (state_ == State::finished) return;
   held_ += byte;
+  if (markup_) *markup_ += byte;
   if (const Marker* marker = feed_markers(byte)) {
     release(held_.size() - marker->matcher.pending(), events);
+    const std::string matched = std::move(held_);
     held_.clear();
-    perform(*marker, events);
+    perform(*marker, matched, events);
+    const std::string_view replay =
+        std::string_view(matched).substr(matched.size() - marker->replay_size);
+    for (const char again : replay) take_byte(again, events);
     return;
   }
   if (!skips_newlines_) return;
@@ -110,7 +167,7 @@ void StreamParser::take_byte(char byte, std::vector<StreamEvent>& events) {
 const StreamParser::Marker* StreamParser::feed_markers(char byte) {
   const Marker* complete = nullptr;
   for (Marker& marker : markers()) {
-    if (!marker.matcher.feed(byte)) continue;
+    if (!marker.matcher.feed(byte) || !applies(marker)) continue;
     if (complete == nullptr || marker.matcher.pending() > complete->matcher.pending()) {
       complete = &marker;
     }
@@ -118,7 +175,13 @@ const StreamParser::Marker* StreamParser::feed_markers(char byte) {
   return complete;
 }
 
-void StreamParser::perform(const Marker& marker, std::vector<StreamEvent>& events) {
+/// Markup ends in the spelling in which it began, or in the real one.
+bool StreamParser::applies(const Marker& marker) const {
+  return marker.dialect == 0 || marker.dialect == dialect_ || marker.action == Action::markup_begin;
+}
+
+void StreamParser::perform(const Marker& marker, std::string_view matched,
+                           std::vector<StreamEvent>& events) {
   const bool leaves_reasoning = state_ == State::reasoning;
   switch (marker.action) {
     case Action::skip:
@@ -129,35 +192,116 @@ void StreamParser::perform(const Marker& marker, std::vector<StreamEvent>& event
     case Action::keep_marker:
       emit(Kind::content, marker.text, events);
       break;
+    case Action::markup_begin:
+      begin_markup(marker, matched);
+      break;
     case Action::name_begin:
       name_.clear();
       break;
     case Action::name_end:
-      push(Kind::call_begin, name_, events);
-      ++num_calls_;
-      has_parameter_ = false;
+      if (markup_ && !is_declared(name_)) {
+        return_markup(events);
+        return;
+      }
+      begin_call(events);
       break;
     case Action::key_begin:
       emit(Kind::call_arguments, has_parameter_ ? ", \"" : "{\"", events);
       has_parameter_ = true;
+      key_.clear();
       break;
     case Action::key_end:
       emit(Kind::call_arguments, "\": ", events);
-      is_string_ = false;
       break;
     case Action::string_begin:
-      emit(Kind::call_arguments, "\"", events);
-      is_string_ = true;
+      begin_value(WrittenAs::string, events);
+      break;
+    case Action::json_begin:
+      begin_value(WrittenAs::json, events);
+      break;
+    case Action::unmarked_begin:
+      begin_value(WrittenAs::unmarked, events);
       break;
     case Action::value_end:
-      if (is_string_) emit(Kind::call_arguments, "\"", events);
+      end_value(events);
       break;
     case Action::arguments_end:
       emit(Kind::call_arguments, has_parameter_ ? "}" : "{}", events);
       push(Kind::call_end, {}, events);
+      ++num_ended_;
       break;
   }
+  if (marker.next == State::finished) markup_.reset();
   enter(marker.next, marker.next == State::answer && leaves_reasoning);
+}
+
+/// Under repair the markup is kept as written: it may turn out to be a mention of markup.
+void StreamParser::begin_markup(const Marker& marker, std::string_view matched) {
+  dialect_ = marker.dialect;
+  markup_from_ = state_;
+  if (options_.repair) markup_ = matched.substr(0, matched.size() - marker.replay_size);
+}
+
+bool StreamParser::is_declared(std::string_view name) const {
+  return options_.tools.empty() || find_tool(name) != nullptr;
+}
+
+const ToolSignature* StreamParser::find_tool(std::string_view name) const {
+  const auto tool = std::ranges::find(options_.tools, name, &ToolSignature::name);
+  return tool == options_.tools.end() ? nullptr : &*tool;
+}
+
+/// The markup was none: gives it back to where it stood, as text.
+void StreamParser::return_markup(std::vector<StreamEvent>& events) {
+  held_ = *std::move(markup_);
+  markup_.reset();
+  enter(markup_from_, false);
+  release(held_.size(), events);
+}
+
+void StreamParser::begin_call(std::vector<StreamEvent>& events) {
+  markup_.reset();
+  tool_ = find_tool(name_);
+  push(Kind::call_begin, name_, events);
+  ++num_calls_;
+  has_parameter_ = false;
+}
+
+JsonTypes StreamParser::allowed_types() const {
+  return tool_ == nullptr ? JsonTypes::any() : tool_->types_of(key_);
+}
+
+/// Under repair only a string that the schema allows flows as it comes.
+void StreamParser::begin_value(WrittenAs written, std::vector<StreamEvent>& events) {
+  written_ = written;
+  const bool flows =
+      written == WrittenAs::string && allowed_types().contains(JsonTypes::named("string"));
+  if (options_.repair && !flows) {
+    value_.emplace();
+  } else if (written == WrittenAs::string) {
+    emit(Kind::call_arguments, "\"", events);
+  }
+}
+
+void StreamParser::release_value(std::string_view text, std::vector<StreamEvent>& events) {
+  if (value_) {
+    *value_ += text;
+  } else if (written_ == WrittenAs::string) {
+    std::string escaped;
+    append_json_escaped(escaped, text);
+    emit(Kind::call_arguments, escaped, events);
+  } else {
+    emit(Kind::call_arguments, text, events);
+  }
+}
+
+void StreamParser::end_value(std::vector<StreamEvent>& events) {
+  if (value_) {
+    emit(Kind::call_arguments, repaired_value(*value_, written_, allowed_types()), events);
+    value_.reset();
+  } else if (written_ == WrittenAs::string) {
+    emit(Kind::call_arguments, "\"", events);
+  }
 }
 
 /// Gives the first `count` held bytes to what the state makes of them.
@@ -184,16 +328,11 @@ void StreamParser::release(size_t count, std::vector<StreamEvent>& events) {
       name_ += text;
       break;
     case State::key:
+      key_ += text;
       emit(Kind::call_arguments, text, events);
       break;
     case State::value:
-      if (is_string_) {
-        std::string escaped;
-        append_json_escaped(escaped, text);
-        emit(Kind::call_arguments, escaped, events);
-      } else {
-        emit(Kind::call_arguments, text, events);
-      }
+      release_value(text, events);
       break;
     case State::calls:
     case State::arguments:
@@ -238,11 +377,16 @@ void StreamParser::push(Kind kind, std::string text, std::vector<StreamEvent>& e
 
 StreamFinish StreamParser::finish(FinishReason engine_reason, std::vector<StreamEvent>& events) {
   release(held_.size(), events);
+  if (markup_) return_markup(events);
+  // A value cut in the middle stays as far as it came.
+  if (value_) emit(Kind::call_arguments, *value_, events);
   flush_partial(events);
   enter(State::finished, false);
-  if (stop_sequence_) return {FinishReason::stop, stop_sequence_};
-  if (engine_reason == FinishReason::stop && num_calls_ > 0) return {FinishReason::tool_calls, {}};
-  return {engine_reason, {}};
+  const size_t unfinished = num_calls_ - num_ended_;
+  if (stop_sequence_) return {FinishReason::stop, unfinished, stop_sequence_};
+  const size_t num_made = options_.repair ? num_ended_ : num_calls_;
+  const bool makes_calls = engine_reason == FinishReason::stop && num_made > 0;
+  return {makes_calls ? FinishReason::tool_calls : engine_reason, unfinished, std::nullopt};
 }
 
 }  // namespace lethe

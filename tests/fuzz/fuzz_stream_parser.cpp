@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/json_py.h"
 #include "text/stream_parser.h"
 
 namespace {
@@ -58,6 +59,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                      .parse_tools = (data[0] & 16) == 0,
                                      .json_mode = (data[0] & 32) != 0};
   const std::string_view text(reinterpret_cast<const char*>(data + 4), size - 4);
+  if ((data[0] & 128) != 0) {
+    options.repair = true;
+    options.tools.emplace_back("f", lethe::parse_json(R"({"properties": {"a": {"type": "integer"},
+        "k": {"type": "string"}, "o": {"anyOf": [{"type": "object"}, {"type": "null"}]}}})"));
+  }
   if ((data[0] & 64) != 0) options.stop = {"END", std::string(text.substr(0, data[1] % 8))};
   const std::string whole = parse(options, text, text.size() + 1);
   LETHE_CHECK(parse(options, text, 1) == whole);
