@@ -12,6 +12,7 @@
 
 #include "apps/commands.h"
 #include "base/error.h"
+#include "tensor/checkpoint.h"
 #include "tensor/cost_model.h"
 
 namespace lethe::apps {
@@ -62,6 +63,27 @@ Column preset_column(const std::string& preset, int64_t context) {
     if (preset == "v4-pro") column.published = Published{27, 10};
     if (preset == "v4-flash") column.published = Published{10, 7};
   }
+  return column;
+}
+
+/// Bytes of a weight and its scales; two matrices may share a tensor.
+int64_t stored_bytes(const StoredWeight& weight) {
+  auto bytes = static_cast<int64_t>(weight.tensor.data.size());
+  if (weight.cols >= 0) bytes = bytes / weight.tensor.shape.back() * weight.cols;
+  return bytes + (weight.scale ? static_cast<int64_t>(weight.scale->data.size()) : 0);
+}
+
+/// A checkpoint on disk: bytes of the encodings it really uses.
+Column checkpoint_column(const std::string& path, int64_t context) {
+  const Checkpoint checkpoint = Checkpoint::open(path);
+  const auto stored = [&checkpoint](const TensorSpec& spec) -> std::optional<int64_t> {
+    const std::optional<StoredWeight> weight = checkpoint.find(spec.name);
+    if (!weight) return std::nullopt;
+    return stored_bytes(*weight);
+  };
+  const ModelConfig& config = checkpoint.config();
+  Column column = config_column(config, weight_costs(config, stored), context);
+  if (column.name.empty()) column.name = path;
   return column;
 }
 
@@ -309,6 +331,7 @@ void print_json(const Plan& plan) {
 }
 
 struct Options {
+  std::vector<std::string> models;
   std::vector<std::string> presets;
   int64_t context = kPublishedContext;
   bool json = false;
@@ -321,9 +344,12 @@ void run(const Options& options) {
                      kMaxContext);
   }
   std::vector<std::string> presets = options.presets;
-  if (presets.empty()) presets = {"v4-pro", "v4-flash", "v4.1-flash"};
+  if (options.models.empty() && presets.empty()) presets = {"v4-pro", "v4-flash", "v4.1-flash"};
   Plan plan;
   plan.context = options.context;
+  for (const std::string& path : options.models) {
+    plan.columns.push_back(checkpoint_column(path, plan.context));
+  }
   for (const std::string& preset : presets) {
     plan.columns.push_back(preset_column(preset, plan.context));
   }
@@ -341,6 +367,7 @@ void add_plan(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("plan", "Memory, bytes and FLOPs per token, before you download");
+  command->add_option("model", options->models, "Checkpoints on disk (directory or .gguf)");
   command->add_option("--preset", options->presets,
                       fmt::format("A published model: {}", fmt::join(preset_names(), ", ")));
   command->add_option("--context", options->context, "Tokens of context")->capture_default_str();

@@ -15,6 +15,7 @@
 #include "golden_paths.h"
 #include "model/synth/gguf_layout.h"
 #include "temporary_directory.h"
+#include "tensor/checkpoint.h"
 #include "tensor/gguf.h"
 #include "tensor/inventory.h"
 #include "tensor/safetensors.h"
@@ -68,6 +69,39 @@ TEST_F(SynthCheckpoint, SafetensorsHoldExactlyTheExpectedTensors) {
       }
     }
     EXPECT_EQ(file.tensors().size(), expected);
+  }
+}
+
+TEST_F(SynthCheckpoint, OpensWithoutFaultsInEveryFormat) {
+  for (const char* preset : {"tiny", "v4.1-tiny"}) {
+    for (const bool gguf : {false, true}) {
+      SynthOptions o = options(preset, std::string(preset) + (gguf ? "-gguf" : ""));
+      o.gguf = gguf;
+      o.draft = !(gguf && std::string_view(preset) == "v4.1-tiny");
+      synth_checkpoint(o);
+      const Checkpoint checkpoint = Checkpoint::open(o.out);
+      EXPECT_TRUE(checkpoint.faults().empty()) << preset << ": " << checkpoint.faults().front();
+      EXPECT_TRUE(checkpoint.unexpected_tensors().empty())
+          << preset << ": " << checkpoint.unexpected_tensors().front();
+      EXPECT_EQ(checkpoint.is_gguf(), gguf);
+      EXPECT_EQ(checkpoint.has_draft(), o.draft) << preset;
+      EXPECT_EQ(checkpoint.config().num_hidden_layers, preset_config(preset).num_hidden_layers);
+    }
+  }
+}
+
+TEST_F(SynthCheckpoint, OpensInEveryExpertEncoding) {
+  for (const DTypeInfo& info : all_dtypes()) {
+    if (!is_block_encoding(info.dtype) && info.dtype != DType::BF16) continue;
+    SynthOptions o = options("tiny", std::string(info.name));
+    o.gguf = true;
+    o.layers = 2;
+    o.draft = false;
+    o.expert_encoding = o.dense_encoding = info.dtype;
+    synth_checkpoint(o);
+    const Checkpoint checkpoint = Checkpoint::open(o.out);
+    EXPECT_EQ(checkpoint.get("layers.1.ffn.experts.7.w2.weight").tensor.dtype, info.dtype);
+    EXPECT_EQ(checkpoint.get("layers.1.attn.wq_b.weight").tensor.dtype, info.dtype);
   }
 }
 
