@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "apps/run_program.h"
+#include "golden_paths.h"
 
 namespace lethe {
 namespace {
@@ -40,6 +42,25 @@ TEST(Plan, ExplainsWrongOptions) {
   EXPECT_NE(preset.output.find("v4-flash"), std::string::npos);
   EXPECT_EQ(run_lethe("plan --context 0 2>&1").exit_code, 2);
   EXPECT_EQ(run_lethe("plan --no-such-option 2>&1").exit_code, 2);
+}
+
+// FP4 experts of the release and MXFP4 of a GGUF take the same bytes; dense weights do not.
+TEST(Plan, CountsTheEncodingsOfACheckpointOnDisk) {
+  const std::filesystem::path released = testing::golden_dir() / "v4-tiny-a";
+  const std::filesystem::path gguf = testing::golden_dir() / "gguf/v4-tiny-a-mxfp4/model.gguf";
+  if (!std::filesystem::exists(released) || !std::filesystem::exists(gguf)) GTEST_SKIP();
+  const ProgramResult result =
+      run_lethe("plan --json --context 1000 '" + released.string() + "' '" + gguf.string() + "'");
+  ASSERT_EQ(result.exit_code, 0);
+  const auto models = nlohmann::json::parse(result.output)["models"];
+  ASSERT_EQ(models.size(), 3U);
+  const auto bytes = [&models](size_t model, const char* part) {
+    return models[model]["weights"]["by_part"][part]["bytes"].get<int64_t>();
+  };
+  EXPECT_EQ(bytes(0, "routed experts"), bytes(1, "routed experts"));
+  EXPECT_GT(bytes(1, "attention"), bytes(0, "attention"));
+  EXPECT_EQ(models[0]["macs"], models[1]["macs"]);
+  EXPECT_NE(run_lethe("plan /no/such/checkpoint 2>&1").exit_code, 0);
 }
 
 TEST(Plan, NotesAContextThatTheModelIsNotMadeFor) {
