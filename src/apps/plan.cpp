@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "apps/commands.h"
+#include "apps/units.h"
 #include "base/error.h"
 #include "tensor/checkpoint.h"
 #include "tensor/cost_model.h"
@@ -107,22 +108,6 @@ double flops_percent(const Plan& plan, const Column& column, CountingRule rule) 
 
 double cache_percent(const Plan& plan, const Column& column) {
   return percent_of(column.cache.total(plan.context), plan.v32().cache.total(plan.context));
-}
-
-std::string bytes_text(double bytes) {
-  if (bytes == 0) return "-";
-  if (bytes < 1e4) return fmt::format("{:.0f} B", bytes);
-  if (bytes < 1e6) return fmt::format("{:.1f} kB", bytes * 1e-3);
-  if (bytes < 1e9) return fmt::format("{:.2f} MB", bytes * 1e-6);
-  return fmt::format("{:.2f} GB", bytes * 1e-9);
-}
-std::string bytes_text(int64_t bytes) {
-  return bytes_text(static_cast<double>(bytes));
-}
-
-std::string parameters_text(int64_t parameters) {
-  const auto n = static_cast<double>(parameters);
-  return n < 1e8 ? fmt::format("{:.2f} M", n * 1e-6) : fmt::format("{:.2f} B", n * 1e-9);
 }
 
 std::string percent_text(double percent) {

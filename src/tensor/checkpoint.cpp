@@ -99,15 +99,17 @@ Checkpoint Checkpoint::open(const std::string& path, const OpenOptions& options)
   auto index = std::make_shared<Index>();
   MatchedTensors matched =
       c.is_gguf_ ? c.read_gguf(files, options, *index) : c.read_safetensors(files);
+  c.fault_summary_ = internal::fault_summary(matched.faults);
   if (!matched.faults.empty() && options.require_all) {
     throw LoadError("{}: this model cannot be used ({} faults):\n  {}", path, matched.faults.size(),
-                    internal::fault_summary(matched.faults));
+                    c.fault_summary_);
   }
   for (const TensorFault& fault : matched.faults) c.faults_.push_back(fault.line());
   for (size_t i = 0; i < c.raw_.size(); ++i) {
-    if (!matched.used.empty() && !matched.used[i]) c.unexpected_.push_back(c.raw_[i].name);
+    if (!matched.used[i]) c.unexpected_.push_back(c.raw_[i].name);
   }
   c.has_draft_ = matched.has_draft;
+  c.present_ = std::move(matched.present);
   index->slots = std::move(matched.slots);
   c.index_ = std::move(index);
   return c;

@@ -47,6 +47,9 @@ class Checkpoint {
   static Checkpoint open(const std::string& path) { return open(path, OpenOptions{}); }
 
   const ModelConfig& config() const noexcept { return config_; }
+  /// config() with the numbers of layers and experts that the files really hold: its tensors are
+  /// those that can be listed. Differs from config() only where there are faults.
+  const ModelConfig& present_config() const noexcept { return present_; }
   const std::string& path() const noexcept { return path_; }
   bool is_gguf() const noexcept { return is_gguf_; }
   /// Directory that holds config.json / tokenizer.json (or the GGUF).
@@ -65,6 +68,8 @@ class Checkpoint {
   /// What is wrong, one line each: "FILE: TENSOR: expected X, found Y". Empty unless the options
   /// asked for an object in spite of faults.
   const std::vector<std::string>& faults() const noexcept { return faults_; }
+  /// The same for people: like ones as one line, at most 50 lines. "" if there are none.
+  const std::string& fault_summary() const noexcept { return fault_summary_; }
   /// Names, as the files have them, that neither the configuration nor a known variant demands.
   const std::vector<std::string>& unexpected_tensors() const noexcept { return unexpected_; }
   const std::vector<MappedFile>& files() const noexcept { return files_; }
@@ -81,11 +86,13 @@ class Checkpoint {
                                      Index& index);
 
   ModelConfig config_;
+  ModelConfig present_;
   std::string path_;
   std::string directory_;
   bool is_gguf_ = false;
   bool has_draft_ = false;
   std::vector<std::string> faults_;
+  std::string fault_summary_;
   std::vector<std::string> unexpected_;
   std::vector<MappedFile> files_;
   std::vector<TensorView> raw_;

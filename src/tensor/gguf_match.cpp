@@ -36,13 +36,8 @@ class GgufMatcher {
     for (size_t i = 0; i < raw_.size(); ++i) {
       names(i >= tensors_.draft_begin).emplace(raw_[i].name, static_cast<uint32_t>(i));
     }
-    const Census census = take_census();
-    if (census.layers < 1) {
-      out_.faults.push_back({tensors_.path, "blk.0.*", "the tensors of a model",
-                             "none; a draft file belongs beside its model"});
-      return std::move(out_);
-    }
-    const ModelConfig present = reconcile(config_, census, tensors_.path, out_.faults);
+    out_.present = reconcile(config_, take_census(), tensors_.path, out_.faults);
+    const ModelConfig& present = out_.present;
     std::vector<TensorSpec> specs = expected_tensors(present);
     out_.has_draft = finds_draft(specs, present);
     const bool draft = out_.has_draft;
@@ -68,16 +63,12 @@ class GgufMatcher {
       name.remove_prefix(stem.size());
       int64_t layer = -1;
       std::from_chars(name.data(), name.data() + name.size(), layer);
-      if (layer < 0 || layer >= config_.num_hidden_layers + config_.num_nextn_predict_layers) {
-        layer = std::min(layer, int64_t{1} << 32);
-      } else if (layer >= config_.num_hidden_layers) {
-        continue;  // a draft block in the model's file
-      }
-      census.layers = std::max(census.layers, layer + 1);
-      if (name.ends_with(".ffn_gate_exps.weight") && raw_[i].shape.size() == 3 &&
-          census.experts < 0) {
-        census.experts = raw_[i].shape[0];
-      }
+      const int64_t beyond = layer - config_.num_hidden_layers;
+      if (beyond >= 0 && beyond < config_.num_nextn_predict_layers) continue;  // a draft block
+      census.layers = std::max(census.layers, std::min(layer, int64_t{1} << 32) + 1);
+      if (!name.ends_with("_exps.weight") || raw_[i].shape.size() != 3) continue;
+      census.expert_matrices += raw_[i].shape[0];
+      if (census.experts < 0) census.experts = raw_[i].shape[0];
     }
     return census;
   }

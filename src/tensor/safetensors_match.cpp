@@ -62,12 +62,8 @@ class SafetensorsMatcher {
   MatchedTensors match() {
     out_.used.assign(raw_.size(), false);
     index_names();
-    const Census census = take_census();
-    if (census.layers < 0) {
-      out_.faults.push_back({path_, "layers.0.*", "tensors with the names of the release", "none"});
-      return std::move(out_);
-    }
-    const ModelConfig present = reconcile(config_, census, path_, out_.faults);
+    out_.present = reconcile(config_, take_census(), path_, out_.faults);
+    const ModelConfig& present = out_.present;
     const bool draft = find(present.family == ModelFamily::V4 ? "mtp.0.e_proj.weight"
                                                               : "mtp.0.main_proj.weight") >= 0;
     out_.has_draft = draft && present.num_nextn_predict_layers > 0;
@@ -106,10 +102,10 @@ class SafetensorsMatcher {
       }
       const auto expert = number_after(name, ".ffn.experts.");
       if (!expert) continue;
+      census.expert_matrices += name.ends_with(".weight") ? 1 : 0;
       int64_t& count = draft ? census.draft_experts : census.experts;
       count = std::max(count, *expert + 1);
     }
-    if (census.layers == 0) census.layers = -1;
     // More than any configuration may have: leave it to the comparison of single tensors.
     if (census.experts > 4096) census.experts = -1;
     if (census.draft_experts > 4096) census.draft_experts = -1;

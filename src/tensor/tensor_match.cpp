@@ -10,6 +10,15 @@ namespace lethe::internal {
 
 namespace {
 
+constexpr int64_t kAlwaysListed = 100'000;  // missing tensors that may be listed one by one
+
+ModelConfig without_blocks(ModelConfig config) {
+  config.num_hidden_layers = 0;
+  config.num_nextn_predict_layers = 0;
+  config.compress_ratios.clear();
+  return config;
+}
+
 int64_t entry(const TensorView& table, size_t index) {
   if (table.dtype == DType::I32) {
     return load_unaligned<int32_t>(table.data.data() + 4 * index);
@@ -34,18 +43,23 @@ std::string describe(DType dtype, const Shape& shape) {
   return fmt::format("{} {}", dtype_name(dtype), shape_string(shape));
 }
 
-ModelConfig reconcile(const ModelConfig& config, const Census& census,
-                      const std::string& config_path, std::vector<TensorFault>& faults) {
+ModelConfig reconcile(const ModelConfig& config, const Census& census, const std::string& path,
+                      std::vector<TensorFault>& faults) {
+  if (census.layers < 1) {
+    faults.push_back(
+        {path, "layer 0", "the tensors of a model, under names that Lethe knows", "none"});
+    return without_blocks(config);
+  }
   ModelConfig present = config;
   const auto settle = [&](const char* field, int64_t& stated, int64_t found, int64_t use) {
     if (found < 0 || found == stated) return;
-    faults.push_back({config_path, field, fmt::format("{} as the tensors say", found),
-                      fmt::format("{}", stated)});
+    faults.push_back(
+        {path, field, fmt::format("{} as the tensors say", found), fmt::format("{}", stated)});
     stated = use;
   };
   const int64_t layers = config.num_hidden_layers;
   settle("num_hidden_layers", present.num_hidden_layers, census.layers,
-         std::clamp(census.layers, int64_t{0}, layers));
+         std::min(census.layers, layers));
   const auto begin = present.compress_ratios.begin();
   present.compress_ratios.erase(begin + present.num_hidden_layers, begin + layers);
   settle("n_routed_experts", present.n_routed_experts, census.experts, census.experts);
@@ -53,7 +67,11 @@ ModelConfig reconcile(const ModelConfig& config, const Census& census,
     settle("dspark_n_routed_experts", present.dspark.n_routed_experts, census.draft_experts,
            census.draft_experts);
   }
-  return present;
+  const int64_t needed = 3 * present.num_hidden_layers * present.n_routed_experts;
+  if (needed <= 2 * census.expert_matrices + kAlwaysListed) return present;
+  faults.push_back({path, "routed experts", fmt::format("{} matrices", needed),
+                    fmt::format("{}", census.expert_matrices)});
+  return without_blocks(config);
 }
 
 void check_routing_table(const TensorView& table, int64_t experts,

@@ -37,6 +37,7 @@ struct MatchedTensors {
   SlotMap slots;  ///< by official name
   std::vector<TensorFault> faults;
   std::vector<bool> used;  ///< of each raw tensor
+  ModelConfig present;     ///< what was compared with: see reconcile()
   bool has_draft = false;
 };
 
@@ -45,10 +46,13 @@ struct Census {
   int64_t layers = -1;
   int64_t experts = -1;
   int64_t draft_experts = -1;
+  int64_t expert_matrices = 0;  ///< of all routed experts
 };
 
 /// The configuration with which to compare tensor by tensor: `config`, but with the numbers of
-/// layers and experts that are really there. A difference is one fault, not one per tensor.
+/// layers and experts that are really there. A difference is one fault, not one per tensor. Without
+/// any layer if there are none, or so few tensors that listing all missing ones would cost more
+/// than the files justify.
 ModelConfig reconcile(const ModelConfig& config, const Census& census,
                       const std::string& config_path, std::vector<TensorFault>& faults);
 
