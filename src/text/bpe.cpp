@@ -9,7 +9,7 @@ namespace lethe {
 namespace {
 
 /// Room for longer words than this many bytes is given back after use.
-constexpr size_t kRoomKept = 64 * 1024;
+constexpr size_t kRoomKept = size_t{64} << 10;
 
 uint64_t heap_key(uint32_t rank, uint32_t position) {
   return (static_cast<uint64_t>(rank) << 32) | position;

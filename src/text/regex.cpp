@@ -13,8 +13,8 @@
 namespace lethe {
 namespace {
 
-constexpr size_t kJitStackStart = 32 * 1024;
-constexpr size_t kJitStackMax = 8 * 1024 * 1024;
+constexpr size_t kJitStackStart = size_t{32} << 10;
+constexpr size_t kJitStackMax = size_t{8} << 20;
 constexpr uint32_t kHeapLimitKib = 64 * 1024;
 
 std::string message_of(int error) {
