@@ -4,21 +4,11 @@
 #include <string>
 #include <vector>
 
+#include "text/request_fields.h"
+#include "text/request_parameters.h"
 #include "text/tool_call.h"
 
 namespace lethe {
-
-/// A request that a server answers with `status()`: 400 for a broken rule, 422 for a value of the
-/// wrong type. what() names the place ("messages[2].content: ...").
-class RequestError : public Error {
- public:
-  RequestError(int status, const std::string& what) : Error("{}", what), status_(status) {}
-  int status() const noexcept { return status_; }
-  int exit_code() const noexcept override { return 2; }
-
- private:
-  int status_;
-};
 
 enum class RequestRole { system, user, assistant, tool, latest_reminder };
 
@@ -41,8 +31,8 @@ struct RequestTool {
 
 enum class ToolChoice { automatic, none, required, named };
 
-/// What a client asks for, whatever protocol it came by, as far as text goes: the HTTP adapters and
-/// the command line fill it, render_request() turns it into a prompt.
+/// What a client asks for, whatever protocol it came by: the HTTP adapters and the command line
+/// fill it, render_request() turns it into a prompt.
 struct ChatRequest {
   std::vector<RequestMessage> messages;
   std::vector<RequestTool> tools;
@@ -52,6 +42,7 @@ struct ChatRequest {
   ReasoningEffort effort;        ///< as the client names it: minimal ... max, none, or a number
   bool json_mode = false;
   std::vector<std::string> stop;
+  RequestParameters parameters;
   std::vector<Json> images;  ///< {"type": "image_url", ...} parts, in reading order
   /// Interrupted agents leave calls without results and results without calls: show an empty result
   /// and plain text instead of refusing.
@@ -59,8 +50,8 @@ struct ChatRequest {
   bool repair = true;  ///< mend malformed calls in the answer (StreamParserOptions::repair)
 };
 
-/// Reads the body of POST /chat/completions (spec api.md section 2.1) as far as text goes. Keys it
-/// does not know, sampling parameters among them, are left to others. Throws RequestError.
+/// Reads the body of POST /chat/completions (spec api.md section 2.1). Keys it does not know are
+/// ignored, as the API demands. Throws RequestError.
 ChatRequest parse_chat_request(const Json& body, const PromptProfile& profile);
 
 }  // namespace lethe

@@ -62,7 +62,8 @@ TEST(Request, WrongTypesAre422AndBrokenRules400) {
   EXPECT_EQ(status_of(chat(list({kUser}), ", 'tool_choice': 'maybe'")), 400);
   EXPECT_EQ(status_of(chat(list({kUser}), ", 'reasoning_effort': 'huge'")), 400);
   EXPECT_EQ(status_of(chat(list({kUser}), ", 'response_format': {'type': 'xml'}")), 400);
-  EXPECT_EQ(status_of(chat(list({kUser}), ", 'unknown': {'x': 1}, 'seed': 'y'")), 200);
+  EXPECT_EQ(status_of(chat(list({kUser}), ", 'unknown': {'x': 1}, 'parallel_tool_calls': 'y'")),
+            200);
 }
 
 TEST(Request, ImagesNeedV41) {
@@ -176,6 +177,34 @@ TEST(Request, NextTurnExtendsThisOne) {
              "{\"role\": \"user\", \"content\": \"v\"}]}")
           .prompt.text();
   EXPECT_TRUE(second.starts_with(first + "why</think>so<｜end▁of▁sentence｜>"));
+}
+
+TEST(RequestParameters, AreReadAndChecked) {
+  const auto parameters = [](const std::string& more) {
+    return parse_chat_request(parse_json(chat(list({kUser}), more)), kPromptV4Ga).parameters;
+  };
+  const RequestParameters given = parameters(
+      ", 'max_completion_tokens': 5, 'temperature': 0, 'top_p': 0.5, 'seed': -1, 'stream': true,"
+      "'stream_options': {'include_usage': true}, 'logprobs': true, 'top_logprobs': 20,"
+      "'user_id': 'a-Z_9', 'n': 1, 'presence_penalty': null");
+  EXPECT_EQ(given.max_tokens, 5);
+  EXPECT_EQ(given.temperature, 0.0);
+  EXPECT_EQ(given.top_p, 0.5);
+  EXPECT_EQ(given.seed, -1);
+  EXPECT_TRUE(given.stream && given.include_usage && given.logprobs);
+  EXPECT_EQ(given.top_logprobs, 20);
+  EXPECT_FALSE(parameters("").max_tokens.has_value());
+  for (const char* refused :
+       {"'max_tokens': 0", "'max_tokens': 393217", "'max_tokens': 99999999999999999999",
+        "'temperature': 2.1", "'temperature': NaN", "'top_p': -0.1", "'n': 2", "'top_logprobs': 3",
+        "'logprobs': true, 'top_logprobs': 21", "'stream_options': {}", "'user_id': 'a b'",
+        "'seed': 9223372036854775808", "'frequency_penalty': 3"}) {
+    EXPECT_EQ(status_of(chat(list({kUser}), std::string(", ") + refused)), 400) << refused;
+  }
+  for (const char* refused : {"'max_tokens': '5'", "'max_tokens': 5.0", "'temperature': '1'",
+                              "'stream': 1", "'stream_options': 3", "'user_id': 3"}) {
+    EXPECT_EQ(status_of(chat(list({kUser}), std::string(", ") + refused)), 422) << refused;
+  }
 }
 
 }  // namespace

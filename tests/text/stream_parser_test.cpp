@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <random>
 #include <string>
 
@@ -190,16 +190,16 @@ TEST(StreamParser, HostileTextTakesLinearTime) {
   const auto seconds = [](const std::string& unit, size_t size) {
     std::string text;
     while (text.size() < size) text += unit;
-    const auto begin = std::chrono::steady_clock::now();
+    const std::clock_t begin = std::clock();
     parse({.start = StreamStart::reasoning, .stop = {std::string(1000, 'a')}}, {text});
     parse({.stop = {std::string(1000, 'a') + "b"}}, {text});
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
   };
   for (const std::string unit :
        {"\n", "<｜DSML", "a", "</thi", "<｜DSML｜invoke name=\"f\"</｜DSML｜"}) {
     // Sixteen times the text; quadratic work would take 256 times as long.
     const double small = seconds(unit, 1 << 16), large = seconds(unit, 1 << 20);
-    EXPECT_LT(large, 100 * small + 0.5) << unit;
+    EXPECT_LT(large, 64 * small + 0.2) << unit;
   }
 }
 

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/json_py.h"
+
+namespace lethe {
+
+/// What a chat request says about generating and delivering the answer (spec api.md section 2.1);
+/// nothing where it says nothing. Penalties have no effect in this API: they are checked and
+/// forgotten.
+struct RequestParameters {
+  std::optional<int64_t> max_tokens;  ///< 1 to 393216, reasoning included
+  std::optional<double> temperature;  ///< 0 to 2
+  std::optional<double> top_p;        ///< 0 to 1
+  std::optional<int64_t> top_k;       ///< local extension; 0 means all
+  std::optional<double> min_p;        ///< local extension
+  std::optional<int64_t> seed;
+  bool ignore_eos = false;  ///< local extension
+  bool logprobs = false;
+  int64_t top_logprobs = 0;  ///< 0 to 20
+  bool stream = false;
+  bool include_usage = false;  ///< in every chunk of a stream
+  std::string user_id;         ///< separates the caches of users
+};
+
+/// Reads them from the body of POST /chat/completions. Throws RequestError.
+RequestParameters parse_request_parameters(const Json& body);
+
+}  // namespace lethe
