@@ -20,6 +20,16 @@ std::string layer_name(int64_t layer) {
   return "layers." + std::to_string(layer) + ".";
 }
 
+/// A tensor by its official name. Those that only image prompts use (gate.bias_vl) are not among
+/// what a Checkpoint finds, since the decoder takes text alone.
+StoredWeight stored_weight(const Checkpoint& checkpoint, const std::string& name) {
+  if (const auto found = checkpoint.find(name)) return *found;
+  for (const TensorView& raw : checkpoint.raw_tensors()) {
+    if (raw.name == name) return {.tensor = raw, .scale = {}, .kind = StorageKind::F32};
+  }
+  return checkpoint.get(name);
+}
+
 int64_t to_index(size_t i) {
   return static_cast<int64_t>(i);
 }
@@ -47,7 +57,8 @@ V41Reference::V41Reference(const Checkpoint& checkpoint, std::vector<int32_t> to
 const Matrix& V41Reference::weight(const std::string& name) {
   const auto found = weights_.find(name);
   if (found != weights_.end()) return found->second;
-  const quant::Weight stored = quant::make_weight(checkpoint_.get(name), config_.fp8_block);
+  const quant::Weight stored =
+      quant::make_weight(stored_weight(checkpoint_, name), config_.fp8_block);
   Matrix m{.rows = stored.rows, .cols = stored.cols, .values = {}};
   m.values.resize(static_cast<size_t>(m.rows * m.cols));
   for (int64_t r = 0; r < m.rows; ++r) {
