@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Lethe: runs the DeepSeek V4 family on the machines people have", "lethe"};
   app.require_subcommand(1);
   lethe::apps::add_inspect(app);
+  lethe::apps::add_logits(app);
   lethe::apps::add_plan(app);
   lethe::apps::add_synth(app);
   lethe::apps::add_tokenize(app);

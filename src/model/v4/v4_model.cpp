@@ -1,7 +1,5 @@
 #include "model/v4/v4_model.h"
 
-#include <fmt/core.h>
-
 #include "base/error.h"
 #include "model/fingerprint.h"
 #include "ops/embedding.h"
@@ -33,17 +31,25 @@ std::shared_ptr<const StateLayout> V4Model::make_layout() const {
   return layout;
 }
 
-ForwardResult V4Model::forward(std::span<const SequenceChunk> chunks,
-                               const ForwardOptions& options) {
-  const Batch batch = Batch::of(chunks, config_.vocab_size, config_.max_position_embeddings);
-  const TraceScope trace(options.trace);
+ops::Matrix V4Model::run_blocks(const Batch& batch, const TraceScope& trace) {
   const ops::Matrix embedded = ops::embed(device_, embed_, batch.tokens);
   trace.add("embed_out", embedded);
   ops::Matrix streams = repeat_streams(embedded, config_.hc_mult);
   for (size_t i = 0; i < blocks_.size(); ++i) {
-    const TraceScope inside =
-        options.trace == nullptr ? TraceScope() : trace.inside(fmt::format("layers.{}", i));
-    blocks_[i].forward(device_, streams, batch, inside);
+    blocks_[i].forward(device_, streams, batch, trace.inside("layers", i));
+  }
+  return streams;
+}
+
+ForwardResult V4Model::forward(std::span<const SequenceChunk> chunks,
+                               const ForwardOptions& options) {
+  const Batch batch = Batch::of(chunks, config_.vocab_size, config_.max_position_embeddings);
+  ops::Matrix streams;
+  try {
+    streams = run_blocks(batch, TraceScope(options.trace));
+  } catch (...) {
+    for (const SequenceRows& rows : batch.sequences) rows.state->abandon();
+    throw;
   }
   for (const SequenceRows& rows : batch.sequences) rows.state->advance(rows.row_count);
 

@@ -37,6 +37,8 @@ class V4Model : public Model {
 
  private:
   std::shared_ptr<const StateLayout> make_layout() const;
+  /// The residual streams after the last layer; appends to the states' caches.
+  ops::Matrix run_blocks(const Batch& batch, const TraceScope& trace);
 
   ModelConfig config_;
   ops::Device device_;
