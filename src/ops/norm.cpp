@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/reference_sum.h"
 #include "tensor/rounding.h"
 
 namespace lethe::ops {
@@ -10,9 +11,9 @@ namespace {
 
 float mean_square(const Device& device, std::span<const float> x) {
   const auto n = static_cast<int64_t>(x.size());
-  const double sum = device.official() ? device.kernels().dot_f64(x.data(), x.data(), n)
-                                       : device.kernels().dot_f32(x.data(), x.data(), n);
-  return static_cast<float>(sum / static_cast<double>(n));
+  const float sum = device.official() ? reference_sum_of_squares(x)
+                                      : device.kernels().dot_f32(x.data(), x.data(), n);
+  return sum / static_cast<float>(n);
 }
 
 }  // namespace

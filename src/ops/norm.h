@@ -7,7 +7,7 @@
 namespace lethe::ops {
 
 /// y = weight * x / sqrt(mean(x^2) + eps), per row of `cols` values. weight: f32 [cols]. Sums in
-/// f64 in `official`, f32 else; one rounding point at the store. In place.
+/// f32 (`official`: ops/reference_sum.h); one rounding point at the store. In place.
 /// Source: spec V4 section 3 `rms`, V4.1 section 3 `RMS`.
 void rms_norm(const Device& device, Matrix& x, std::span<const float> weight, double eps);
 /// One row (compressor entries, index keys).

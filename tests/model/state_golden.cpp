@@ -1,0 +1,170 @@
+// Properties that hold bit for bit in every numerics mode, on every golden checkpoint: a sequence
+// that was forked, saved and restored, taken back, batched with others, or run on another number of
+// threads goes on as if nothing had happened.
+#include <tuple>
+
+#include "base/error.h"
+#include "model_fixture.h"
+
+namespace lethe::testing {
+namespace {
+
+using ops::Numerics;
+
+class StateProperties
+    : public ::testing::TestWithParam<std::tuple<std::string, Numerics>> {
+ protected:
+  void SetUp() override {
+    dir_ = golden_set(std::get<0>(GetParam()));
+    if (dir_.empty()) GTEST_SKIP() << std::get<0>(GetParam()) << " is not here";
+    const GoldenFile golden(dir_ / "golden.safetensors");
+    tokens_ = golden.tokens(golden.has("tokens") ? "tokens" : "ids.prefill");
+    tokens_.resize(kTokens);
+  }
+
+  LoadedModel load(int threads = 2) const {
+    return LoadedModel(dir_, std::get<1>(GetParam()), threads);
+  }
+  std::span<const int32_t> tokens(size_t begin, size_t end) const {
+    return std::span(tokens_).subspan(begin, end - begin);
+  }
+
+  // Crosses groups of 2, 4 and 128 tokens and wraps every window of the golden models.
+  static constexpr size_t kTokens = 160;
+  static constexpr size_t kCut = 133;
+  std::filesystem::path dir_;
+  std::vector<int32_t> tokens_;
+};
+
+TEST_P(StateProperties, AForkAndItsOriginGoOnIndependently) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, kCut));
+  model::SequenceState fork = state.fork();
+  std::vector<int32_t> other(tokens_.begin() + kCut, tokens_.end());
+  std::reverse(other.begin(), other.end());
+  const ops::Matrix reversed = model.logits(fork, other);
+  const ops::Matrix original = model.logits(state, tokens(kCut, kTokens));
+
+  model::SequenceState undisturbed = model->new_state();
+  model.logits(undisturbed, tokens(0, kCut));
+  EXPECT_TRUE(same_bits(original, model.logits(undisturbed, tokens(kCut, kTokens))));
+  model::SequenceState alone = model->new_state();
+  model.logits(alone, tokens(0, kCut));
+  EXPECT_TRUE(same_bits(reversed, model.logits(alone, other)));
+}
+
+TEST_P(StateProperties, RestoredFromBytesGoesOnAsIfNeverStopped) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, kCut));
+  const std::vector<std::byte> saved = state.snapshot();
+  const ops::Matrix expected = model.logits(state, tokens(kCut, kTokens), {3, 1, 9});
+
+  const LoadedModel elsewhere = load();
+  model::SequenceState restored = elsewhere->new_state();
+  restored.restore(saved);
+  EXPECT_EQ(restored.position(), static_cast<int64_t>(kCut));
+  EXPECT_TRUE(same_bits(elsewhere.logits(restored, tokens(kCut, kTokens), {3, 1, 9}), expected));
+  EXPECT_EQ(restored.snapshot(), state.snapshot());
+}
+
+TEST_P(StateProperties, TakenBackTokensLeaveNoTrace) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, kCut));
+  const ops::Matrix expected = model.logits(state, tokens(kCut, kTokens));
+  for (const int64_t back : {1, 2, 3, 5, 7, 16}) {
+    model::SequenceState tried = model->new_state();
+    model.logits(tried, tokens(0, kCut));
+    std::vector<int32_t> rejected(static_cast<size_t>(back));
+    for (size_t i = 0; i < rejected.size(); ++i) rejected[i] = tokens_[i * 3 + 1];
+    model.logits(tried, rejected);
+    tried.truncate(static_cast<int64_t>(kCut));
+    EXPECT_TRUE(same_bits(model.logits(tried, tokens(kCut, kTokens)), expected)) << back;
+  }
+}
+
+TEST_P(StateProperties, TakingBackTooMuchIsRefusedAndChangesNothing) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, kCut));
+  const std::vector<std::byte> before = state.snapshot();
+  EXPECT_THROW(state.truncate(static_cast<int64_t>(kCut) - state.layout().rollback_tokens - 1),
+               Error);
+  EXPECT_EQ(state.snapshot(), before);
+  state.truncate(0);
+  EXPECT_TRUE(same_bits(model.logits(state, tokens(0, 20)), model.logits(tokens(0, 20))));
+}
+
+TEST_P(StateProperties, DamagedBytesAreRefused) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, 40));
+  const std::vector<std::byte> saved = state.snapshot();
+  model::SequenceState other = model->new_state();
+  for (const size_t size : {size_t{0}, size_t{7}, size_t{24}, saved.size() / 2, saved.size() - 1}) {
+    EXPECT_THROW(other.restore(std::span(saved).first(size)), IoError) << size;
+  }
+  std::vector<std::byte> longer = saved;
+  longer.push_back(std::byte{0});
+  EXPECT_THROW(other.restore(longer), IoError);
+  std::vector<std::byte> foreign = saved;
+  foreign[9] ^= std::byte{1};  // the fingerprint
+  EXPECT_THROW(other.restore(foreign), IoError);
+  EXPECT_EQ(other.position(), 0);
+}
+
+TEST_P(StateProperties, ABatchEqualsItsSequencesAlone) {
+  const LoadedModel model = load();
+  const std::vector<std::pair<size_t, size_t>> parts = {{0, 37}, {5, 6}, {20, 100}, {90, 131}};
+  std::vector<model::SequenceState> states(parts.size(), model->new_state());
+  std::vector<model::SequenceChunk> chunks;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    chunks.push_back({&states[i], tokens(parts[i].first, parts[i].second)});
+  }
+  const ops::Matrix together = model->forward(chunks).logits;
+  int64_t row = 0;
+  for (const auto& [begin, end] : parts) {
+    const ops::Matrix alone = model.logits(tokens(begin, end));
+    for (int64_t r = 0; r < alone.rows(); ++r, ++row) {
+      ASSERT_TRUE(std::equal(alone.row(r).begin(), alone.row(r).end(), together.row(row).begin()))
+          << "sequence from " << begin << ", row " << r;
+    }
+  }
+}
+
+TEST_P(StateProperties, ThreadsDoNotChangeResults) {
+  const ops::Matrix one = load(1).logits(tokens(0, 140), {96, 1, 1, 30, 12});
+  for (const int threads : {2, 3, 7}) {
+    EXPECT_TRUE(same_bits(load(threads).logits(tokens(0, 140), {96, 1, 1, 30, 12}), one))
+        << threads;
+  }
+}
+
+TEST_P(StateProperties, BadTokensAndTooLongInputsAreRefusedAndChangeNothing) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, 30));
+  const std::vector<std::byte> before = state.snapshot();
+  const std::vector<int32_t> outside = {1, static_cast<int32_t>(model->config().vocab_size)};
+  EXPECT_THROW(model.logits(state, outside), Error);
+  const std::vector<int32_t> negative = {-1};
+  EXPECT_THROW(model.logits(state, negative), Error);
+  const model::SequenceChunk empty{&state, {}};
+  EXPECT_THROW(model->forward({&empty, 1}), Error);
+  EXPECT_EQ(state.snapshot(), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sets, StateProperties,
+    ::testing::Combine(::testing::ValuesIn(golden_sets("v4", "golden.safetensors",
+                                                       {"v4-tiny-a", "v4-tiny-b", "v41-tiny-a"})),
+                       ::testing::Values(Numerics::F32, Numerics::Official, Numerics::Fast)),
+    [](const auto& set) {
+      return test_name(std::get<0>(set.param)) + "_" +
+             std::string(ops::numerics_name(std::get<1>(set.param)));
+    });
+
+}  // namespace
+}  // namespace lethe::testing
