@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/activation_batch.h"
 #include "quant/activation.h"
 
 namespace lethe::ops {
@@ -45,6 +46,35 @@ void multiply_decoded(const Device& device, const Product& p) {
       });
 }
 
+/// Dots of the rows as they are stored with activations in the form their kernel reads.
+void multiply_stored(const Device& device, const Product& p) {
+  const quant::Weight& weight = p.w.weight;
+  const kernels::ActivationBatch tokens(kernels::activation_format(weight.encoding),
+                                        p.x.values().data() + p.x_column, p.x.rows(), weight.cols,
+                                        p.x.cols());
+  const kernels::RowDot row_dot = device.kernels().row_dot[static_cast<size_t>(weight.encoding)];
+  device.team().parallel_for(
+      p.row_end - p.row_begin, rows_per_piece(p), [&](int64_t begin, int64_t end) {
+        std::vector<float> dots(static_cast<size_t>(p.x.rows()));
+        for (int64_t r = p.row_begin + begin; r < p.row_begin + end; ++r) {
+          row_dot(kernels::weight_row(weight, r), weight.cols, tokens.data(), tokens.size(),
+                  dots.data());
+          for (int64_t t = 0; t < p.x.rows(); ++t) {
+            p.out.row(t)[static_cast<size_t>(r)] = dots[static_cast<size_t>(t)];
+          }
+        }
+      });
+}
+
+void multiply(const Device& device, const Product& p) {
+  if (p.x.rows() == 0) return;
+  if (device.numerics() == Numerics::Fast && p.w.role != LinearRole::F32) {
+    multiply_stored(device, p);
+  } else {
+    multiply_decoded(device, p);
+  }
+}
+
 /// The activations as the role's rounding points demand, before the product.
 Matrix quantized(const Device& device, const Matrix& x, const Linear& w) {
   Matrix q = x;
@@ -66,9 +96,9 @@ Matrix linear(const Device& device, const Matrix& x, const Linear& w) {
   Matrix y(x.rows(), w.out_features());
   if (device.official() && w.role == LinearRole::Fp8) {
     const Matrix q = quantized(device, x, w);
-    multiply_decoded(device, {.x = q, .w = w, .row_end = y.cols(), .out = y});
+    multiply(device, {.x = q, .w = w, .row_end = y.cols(), .out = y});
   } else {
-    multiply_decoded(device, {.x = x, .w = w, .row_end = y.cols(), .out = y});
+    multiply(device, {.x = x, .w = w, .row_end = y.cols(), .out = y});
   }
   store(device, w, y);
   return y;
@@ -79,12 +109,12 @@ Matrix grouped_linear(const Device& device, const Matrix& x, const Linear& w, in
   Matrix y(x.rows(), w.out_features());
   const int64_t rows = w.out_features() / groups;
   for (int64_t g = 0; g < groups; ++g) {
-    multiply_decoded(device, {.x = x,
-                              .x_column = g * w.in_features(),
-                              .w = w,
-                              .row_begin = g * rows,
-                              .row_end = (g + 1) * rows,
-                              .out = y});
+    multiply(device, {.x = x,
+                      .x_column = g * w.in_features(),
+                      .w = w,
+                      .row_begin = g * rows,
+                      .row_end = (g + 1) * rows,
+                      .out = y});
   }
   store(device, w, y);
   return y;

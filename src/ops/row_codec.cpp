@@ -45,7 +45,10 @@ const uint8_t* as_bytes(const std::byte* p) {
 }  // namespace
 
 RowCodec::RowCodec(Numerics numerics, Kind served, int64_t dim, int64_t rope_dim)
-    : kind_(numerics == Numerics::F32 ? Kind::F32 : served), dim_(dim), rope_dim_(rope_dim) {
+    : kind_(numerics == Numerics::F32 ? Kind::F32 : served),
+      dim_(dim),
+      rope_dim_(rope_dim),
+      closest_(numerics == Numerics::Fast) {
   LETHE_CHECK(dim > 0 && rope_dim >= 0 && rope_dim <= dim);
   LETHE_CHECK(kind_ != Kind::Fp4 || dim % kFp4Group == 0, "index rows come in groups of 32");
   LETHE_CHECK(kind_ != Kind::Fp4E4m3 || dim % kFp4E4m3Group == 0, "rows come in groups of 16");
@@ -72,7 +75,8 @@ void RowCodec::encode(const float* row, std::byte* out) const {
       quant::quantize_fp8(row, dim_, kFp8Group, bytes, bytes + dim_);
       return;
     case Kind::Fp4:
-      quant::quantize_fp4(row, dim_, bytes, bytes + dim_ / 2);
+      (closest_ ? quant::quantize_fp4_closest : quant::quantize_fp4)(row, dim_, bytes,
+                                                                     bytes + dim_ / 2);
       return;
     case Kind::Fp4E4m3:
       quant::quantize_fp4_e4m3(row, dim_, bytes, bytes + dim_ / 2);

@@ -8,7 +8,8 @@
 namespace lethe::ops {
 
 /// How one cached row (a key=value vector, or an index key) is kept: the precision it is served in.
-/// Encoding is the reference's fake quantization, so decoding gives exactly its values.
+/// Encoding is the reference's fake quantization, so decoding gives exactly its values; only the
+/// scales of Fp4 are chosen better in `fast`.
 /// Source: spec V4 sections 3, 4.3 and 7, V4.1 sections 3, 4 and 5. Pure; any thread.
 class RowCodec {
  public:
@@ -35,6 +36,7 @@ class RowCodec {
   int64_t dim_ = 0;
   int64_t rope_dim_ = 0;
   int64_t row_bytes_ = 0;
+  bool closest_ = false;  ///< `fast`: Fp4 scales by smallest error, not by the reference's rule
 };
 
 }  // namespace lethe::ops

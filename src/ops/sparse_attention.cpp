@@ -109,9 +109,12 @@ class HeadGroup {
 
   void accumulate(size_t h, float p, const float* kv) {
     denominator_[h] += static_cast<Acc>(p);
-    const Acc weight = static_cast<Acc>(device_.official() ? round_to_bf16(p) : p);
     Acc* const sums = sums_.data() + h * static_cast<size_t>(dim_);
-    for (int64_t d = 0; d < dim_; ++d) sums[d] += weight * static_cast<Acc>(kv[d]);
+    if constexpr (std::is_same_v<Acc, double>) {
+      device_.kernels().fma_row_f64(sums, kv, static_cast<double>(round_to_bf16(p)), dim_);
+    } else {
+      device_.kernels().fma_row_f32(sums, kv, p, dim_);
+    }
   }
 
   const Device& device_;

@@ -110,6 +110,37 @@ void quantize_fp4(const float* x, int64_t n, uint8_t* codes, uint8_t* scales) {
   });
 }
 
+namespace {
+
+/// Squared error of a group in e2m1 at a power-of-two scale.
+double fp4_error(const float* x, int64_t length, uint8_t scale_bits) {
+  const float scale = e8m0_to_f32(scale_bits);
+  const float inverse = e8m0_inverse(scale_bits);
+  double error = 0;
+  for (int64_t i = 0; i < length; ++i) {
+    const float difference = x[i] - e2m1_to_f32(e2m1_bits(x[i] * inverse)) * scale;
+    error += static_cast<double>(difference * difference);
+  }
+  return error;
+}
+
+}  // namespace
+
+void quantize_fp4_closest(const float* x, int64_t n, uint8_t* codes, uint8_t* scales) {
+  LETHE_DCHECK(n % 2 == 0);
+  for_each_group(n, kFp4Group, [&](int64_t begin, int64_t length, int64_t g) {
+    const uint8_t ceiling = fp4_scale(x + begin, length);
+    const auto below = static_cast<uint8_t>(ceiling - 1);
+    const bool lower = ceiling > 1 && ceiling != 255 &&
+                       fp4_error(x + begin, length, below) < fp4_error(x + begin, length, ceiling);
+    scales[g] = lower ? below : ceiling;
+    const float inverse = e8m0_inverse(scales[g]);
+    for (int64_t i = begin; i < begin + length; i += 2) {
+      codes[i / 2] = pack_e2m1(x[i] * inverse, x[i + 1] * inverse);
+    }
+  });
+}
+
 void dequantize_fp4(const uint8_t* codes, const uint8_t* scales, int64_t n, float* x) {
   for_each_group(n, kFp4Group, [&](int64_t begin, int64_t length, int64_t g) {
     const float scale = e8m0_to_f32(scales[g]);

@@ -22,6 +22,9 @@ void fake_quantize_fp8(float* x, int64_t n, int64_t group);
 /// Per group of 32: amax = max(max|x|, 6*2^-126), s = 2^ceil(log2(f32(amax * f32(1/6)))), e2m1.
 /// codes: [n/2], low nibble = even element; scales: [ceil(n/32)] e8m0.
 void quantize_fp4(const float* x, int64_t n, uint8_t* codes, uint8_t* scales);
+/// `fast` only: the same format, but of the reference's scale and the next smaller one (which
+/// saturates the largest elements) each group takes the one with the smaller squared error.
+void quantize_fp4_closest(const float* x, int64_t n, uint8_t* codes, uint8_t* scales);
 void dequantize_fp4(const uint8_t* codes, const uint8_t* scales, int64_t n, float* x);
 void fake_quantize_fp4(float* x, int64_t n);
 
