@@ -11,8 +11,7 @@ namespace {
 
 using ops::Numerics;
 
-class StateProperties
-    : public ::testing::TestWithParam<std::tuple<std::string, Numerics>> {
+class StateProperties : public ::testing::TestWithParam<std::tuple<std::string, Numerics>> {
  protected:
   void SetUp() override {
     dir_ = golden_set(std::get<0>(GetParam()));

@@ -51,16 +51,26 @@ TEST_P(V4Golden, F32LogitsMatch) {
 }
 
 TEST_P(V4Golden, AnyChunkingGivesTheSameBits) {
+  const std::vector<std::vector<int64_t>> patterns = {
+      {7, 64, 1, 130}, {5, 63, 1, 1, 96, 31}, {127, 2, 129}};
+  const std::span<const int32_t> start = std::span(tokens_).first(150);
   for (const Numerics numerics : {Numerics::F32, Numerics::Official, Numerics::Fast}) {
     const LoadedModel model(dir_, numerics);
     const ops::Matrix whole = model.logits(tokens_);
-    const std::vector<std::vector<int64_t>> patterns = {
-        {1}, {7, 64, 1, 130}, {5, 63, 1, 1, 96, 31}, {127, 2, 129}};
+    EXPECT_TRUE(same_bits(model.logits(start, {1}), first_rows(whole, 150)))
+        << ops::numerics_name(numerics) << ", token by token";
     for (const auto& pattern : patterns) {
       EXPECT_TRUE(same_bits(model.logits(tokens_, pattern), whole))
           << ops::numerics_name(numerics) << ", chunks from " << pattern[0];
     }
   }
+}
+
+TEST_P(V4Golden, F32TokenByTokenMatches) {
+  const LoadedModel model(dir_, Numerics::F32);
+  const Agreement agreement = compare(model.logits(tokens_, {1}), golden_->matrix("f32.logits"));
+  EXPECT_LE(agreement.worst(), 1e-4);
+  EXPECT_EQ(agreement.top1, 1.0);
 }
 
 std::set<int64_t> as_set(std::span<const int32_t> row) {
