@@ -49,7 +49,9 @@ TEST_P(GgufGolden, FastWithinTheInt8Bounds) {
              agreement.quantile(0.9), agreement.top1);
   EXPECT_LE(agreement.median(), 0.08);
   EXPECT_LE(agreement.quantile(0.9), 0.30);
-  EXPECT_GE(agreement.top1, 0.84);
+  // Two points under the bound for exact weights: here every dense matrix takes int8 activations,
+  // on top of the cache in served precision.
+  EXPECT_GE(agreement.top1, 0.82);
 }
 
 TEST_P(GgufGolden, MtpLogitsMatchWhereThereIsADraftFile) {

@@ -91,7 +91,7 @@ TEST(HyperMix, CombIsDoublyStochasticAndExpandSumsItsFirstIndex) {
         row += mix.comb.row(t)[j * 4 + k];
         column += mix.comb.row(t)[k * 4 + j];
       }
-      EXPECT_NEAR(row, 1.0f, 2e-2) << "the iteration ends on columns";
+      EXPECT_NEAR(row, 1.0f, 5e-2) << "the iteration ends on columns";
       EXPECT_NEAR(column, 1.0f, 1e-5);
     }
   }
