@@ -73,7 +73,7 @@ class SafetensorsMatcher {
       if (!spec.draft || draft) match_spec(spec, present);
     }
     for (size_t i = 0; i < raw_.size(); ++i) {
-      if (is_ignorable_tensor(official_name(raw_[i].name))) out_.used[i] = true;
+      if (!out_.used[i] && is_ignorable_tensor(official_name(raw_[i].name))) out_.used[i] = true;
     }
     return std::move(out_);
   }

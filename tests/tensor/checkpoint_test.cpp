@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -290,12 +291,12 @@ TEST_F(CheckpointFile, OpensManyTensorsQuickly) {
   }
   ASSERT_GT(many.tensors.size(), 100'000U);
   many.write(directory_.path());
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const Checkpoint checkpoint = Checkpoint::open(path());
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   EXPECT_TRUE(checkpoint.find("layers.15.ffn.experts.999.w3.weight"));
-  RecordProperty("seconds", std::to_string(seconds.count()));
-  EXPECT_LT(seconds.count(), 3.0);  // ten times what it takes on an idle machine
+  RecordProperty("cpu_seconds", std::to_string(seconds));
+  EXPECT_LT(seconds, 2.0);  // several times what it takes, for the builds with sanitizers
 }
 
 }  // namespace
