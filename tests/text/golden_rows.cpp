@@ -4,7 +4,6 @@
 
 #include <fstream>
 
-#include "base/utf8.h"
 #include "text/completion_parser.h"
 #include "text/detokenizer.h"
 #include "text/prompt_encoder.h"
