@@ -118,7 +118,7 @@ Checkpoint Checkpoint::open(const std::string& path, const OpenOptions& options)
 MatchedTensors Checkpoint::read_safetensors(const ModelFiles& files) {
   config_ = read_hf_config(files.config);
   std::map<std::string, std::string, std::less<>> unsupported;
-  const auto add = [this, &unsupported](SafetensorsFile file) {
+  const auto add = [this, &unsupported](const SafetensorsFile& file) {
     append(files_, file.files());
     append(raw_, file.tensors());
     unsupported.insert(file.unsupported().begin(), file.unsupported().end());
