@@ -13,11 +13,14 @@
 #include "base/progress.h"
 #include "model/draft_run.h"
 #include "model/model.h"
+#include "ops/top_k.h"
 #include "tensor/safetensors.h"
 
 namespace lethe::apps {
 
 namespace {
+
+constexpr int64_t kBestShown = 5;
 
 struct LogitsOptions {
   std::string model;
@@ -122,9 +125,12 @@ class LogitsRun {
       const int64_t end = chunk_end(begin);
       const ops::Matrix logits = step(begin, end);
       writer.append(bytes_of(logits.values()));
+      const std::span<const float> last = logits.row(logits.rows() - 1);
+      last_logits_.assign(last.begin(), last.end());
       progress.advance(end - begin);
       begin = end;
     }
+    best_next_ = ops::top_k(last_logits_, kBestShown);
     if (draft_) draft_->write(writer);
     checkpoint_.check_unchanged();
     writer.finish();
@@ -133,15 +139,25 @@ class LogitsRun {
 
   void report() const {
     if (options_.json) {
+      nlohmann::ordered_json best = nlohmann::ordered_json::array();
+      for (const int32_t id : best_next_) {
+        best.push_back({{"id", id}, {"logit", last_logits_[static_cast<size_t>(id)]}});
+      }
       const nlohmann::ordered_json summary{{"tokens", tokens_.size()},
                                            {"vocab", model_->config().vocab_size},
                                            {"numerics", options_.numerics},
                                            {"state_bytes", state_.size_bytes()},
+                                           {"best_next", best},
                                            {"out", options_.out}};
       fmt::print("{}\n", summary.dump());
     } else {
       fmt::print("{} tokens -> {} (numerics {}, sequence state {:.1f} MB)\n", tokens_.size(),
                  options_.out, options_.numerics, static_cast<double>(state_.size_bytes()) / 1e6);
+      fmt::print("best next tokens:");
+      for (const int32_t id : best_next_) {
+        fmt::print("  {} ({:.3f})", id, last_logits_[static_cast<size_t>(id)]);
+      }
+      fmt::print("\n");
     }
   }
 
@@ -185,6 +201,8 @@ class LogitsRun {
   model::SequenceState state_;
   std::unique_ptr<model::DraftRun> draft_;
   std::optional<model::Trace> trace_;
+  std::vector<float> last_logits_;  // [vocab], of the last position
+  std::vector<int32_t> best_next_;  // its best tokens
 };
 
 }  // namespace

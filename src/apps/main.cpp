@@ -1,6 +1,7 @@
 #include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 
@@ -8,6 +9,8 @@
 #include "base/error.h"
 
 int main(int argc, char** argv) {
+  // A file size limit then fails a write with a reason, instead of ending the process.
+  std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app{"Lethe: runs the DeepSeek V4 family on the machines people have", "lethe"};
   app.require_subcommand(1);
   lethe::apps::add_inspect(app);
