@@ -133,8 +133,8 @@ class LogitsRun {
     best_next_ = ops::top_k(last_logits_, kBestShown);
     if (draft_) draft_->write(writer);
     checkpoint_.check_unchanged();
-    writer.finish();
     if (trace_) write_dump(dump_path(), *trace_, options_.dump);
+    writer.finish();
   }
 
   void report() const {
