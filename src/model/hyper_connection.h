@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "model/trace.h"
 #include "model/weight_loader.h"
 #include "ops/hyper_mix.h"
 
@@ -29,6 +30,9 @@ class HyperConnection {
   std::vector<float> scale_;
   ops::HyperMixParams params_;
 };
+
+/// Names the coefficients NAME_pre, NAME_post, NAME_comb for a trace.
+void trace_mix(const TraceScope& trace, const std::string& name, const ops::HyperMix& mix);
 
 /// Every stream starts as the token's embedding: [tokens, dim] -> [tokens, m * dim].
 ops::Matrix repeat_streams(const ops::Matrix& embedded, int64_t m);

@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include "ops/experts.h"
 #include "tensor/rounding.h"
 
@@ -61,6 +63,24 @@ ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
     device.store_bf16(out);
   });
   return y;
+}
+
+namespace {
+
+/// Entry `index` of a per-layer list whose last entry also serves what follows; 0 if there is none.
+float limit_of(const std::vector<double>& limits, int64_t index) {
+  if (limits.empty()) return 0;
+  const auto last = static_cast<int64_t>(limits.size()) - 1;
+  return static_cast<float>(limits[static_cast<size_t>(std::min(index, last))]);
+}
+
+}  // namespace
+
+MoE::Shape moe_shape(const ModelConfig& config, int64_t index) {
+  return {.num_experts = config.n_routed_experts,
+          .experts_per_token = config.num_experts_per_tok,
+          .swiglu_limit = limit_of(config.swiglu_limit, index),
+          .swiglu_limit_shared = limit_of(config.swiglu_limit_shared, index)};
 }
 
 }  // namespace lethe::model

@@ -41,4 +41,8 @@ class MoE {
   ops::ExpertWeights shared_;
 };
 
+/// Shape of the experts of block `index` as the configuration states it (draft blocks follow the
+/// layers in its per-layer lists). Not hash routed.
+MoE::Shape moe_shape(const ModelConfig& config, int64_t index);
+
 }  // namespace lethe::model

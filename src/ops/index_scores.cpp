@@ -1,6 +1,7 @@
 #include "ops/index_scores.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "tensor/rounding.h"
@@ -41,6 +42,16 @@ void index_scores(const Device& device, const IndexQuery& query, int64_t begin, 
                                               ? score_official(device, query, key.data(), dim)
                                               : score_f32(device, query, key.data(), dim);
   }
+}
+
+Matrix index_head_weights(const Device& device, const Matrix& x, const Linear& weights_proj,
+                          int64_t dim) {
+  Matrix w = linear(device, x, weights_proj);
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)) /
+                                        std::sqrt(static_cast<double>(w.cols())));
+  for (float& value : w.values()) value *= scale;
+  device.store_bf16(w);
+  return w;
 }
 
 }  // namespace lethe::ops

@@ -3,6 +3,7 @@
 #include <span>
 
 #include "ops/device.h"
+#include "ops/linear.h"
 #include "ops/row_codec.h"
 #include "ops/row_store.h"
 
@@ -21,5 +22,10 @@ struct IndexQuery {
 /// share out queries or key ranges. Source: spec V4 4.4, V4.1 4.3.
 void index_scores(const Device& device, const IndexQuery& query, int64_t begin, int64_t end,
                   std::span<float> out);
+
+/// The heads' weights w = (weights_proj x) * dim^-1/2 * heads^-1/2, [tokens, heads]; one rounding
+/// point after the product and one after the scaling. x: [tokens, hidden].
+Matrix index_head_weights(const Device& device, const Matrix& x, const Linear& weights_proj,
+                          int64_t dim);
 
 }  // namespace lethe::ops

@@ -101,6 +101,13 @@ TEST_F(Logits, RefusesMoreTokensThanTheContext) {
   EXPECT_THAT(result.output, HasSubstr("4096"));
 }
 
+TEST_F(Logits, SaysThatImagesAreNotRead) {
+  const std::string model = (golden_dir() / "v41-tiny-a").string();
+  const ProgramResult result = run(model, tokens_file("[1, 565]"));  // its image_token_id
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output, HasSubstr("image"));
+}
+
 TEST_F(Logits, RefusesATruncatedShard) {
   const std::string model = copy_of_v4();
   const auto size = std::filesystem::file_size(model + "/model.safetensors");

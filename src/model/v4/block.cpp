@@ -17,18 +17,10 @@ int64_t config_index(const ModelConfig& config, int64_t index, bool draft) {
   return draft ? config.num_hidden_layers + index : index;
 }
 
-float limit_of(const std::vector<double>& limits, int64_t index) {
-  if (limits.empty()) return 0;
-  const auto last = static_cast<int64_t>(limits.size()) - 1;
-  return static_cast<float>(limits[static_cast<size_t>(std::min(index, last))]);
-}
-
-MoE::Shape moe_shape(const ModelConfig& config, int64_t index, bool draft) {
-  return {.num_experts = config.n_routed_experts,
-          .experts_per_token = config.num_experts_per_tok,
-          .hash_routed = !draft && index < config.num_hash_layers,
-          .swiglu_limit = limit_of(config.swiglu_limit, index),
-          .swiglu_limit_shared = limit_of(config.swiglu_limit_shared, index)};
+MoE::Shape experts_of(const ModelConfig& config, int64_t index, bool draft) {
+  MoE::Shape shape = moe_shape(config, config_index(config, index, draft));
+  shape.hash_routed = !draft && index < config.num_hash_layers;
+  return shape;
 }
 
 }  // namespace
@@ -46,7 +38,7 @@ Block::Block(const WeightLoader& loader, int64_t index, bool draft, const RopeTa
       attention_(loader, prefix_of(index, draft) + ".attn",
                  loader.config().compress_ratio(config_index(loader.config(), index, draft)), rope,
                  numerics),
-      ffn_(loader, prefix_of(index, draft) + ".ffn", moe_shape(loader.config(), index, draft)) {}
+      ffn_(loader, prefix_of(index, draft) + ".ffn", experts_of(loader.config(), index, draft)) {}
 
 ops::Matrix Block::attention(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                              const TraceScope& trace) const {
@@ -63,9 +55,7 @@ void Block::forward(const ops::Device& device, ops::Matrix& streams, const Batch
                     const TraceScope& trace) const {
   {
     const ops::HyperMix mix = attention_connection_.mix(device, streams);
-    trace.add("hc_attn_pre", mix.pre);
-    trace.add("hc_attn_post", mix.post);
-    trace.add("hc_attn_comb", mix.comb, std::vector<int64_t>{streams_, streams_});
+    trace_mix(trace, "hc_attn", mix);
     ops::Matrix x = ops::hyper_collapse(device, streams, mix.pre);
     ops::rms_norm(device, x, attention_norm_, norm_eps_);
     trace.add("attn_in", x);
@@ -75,9 +65,7 @@ void Block::forward(const ops::Device& device, ops::Matrix& streams, const Batch
   }
   {
     const ops::HyperMix mix = ffn_connection_.mix(device, streams);
-    trace.add("hc_ffn_pre", mix.pre);
-    trace.add("hc_ffn_post", mix.post);
-    trace.add("hc_ffn_comb", mix.comb, std::vector<int64_t>{streams_, streams_});
+    trace_mix(trace, "hc_ffn", mix);
     ops::Matrix x = ops::hyper_collapse(device, streams, mix.pre);
     ops::rms_norm(device, x, ffn_norm_, norm_eps_);
     trace.add("ffn_in", x);

@@ -1,7 +1,6 @@
 #include "model/v4/lightning_indexer.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "ops/index_scores.h"
 #include "ops/pooling.h"
@@ -47,21 +46,12 @@ ops::Matrix LightningIndexer::queries(const ops::Device& device, const ops::Matr
   return q;
 }
 
-ops::Matrix LightningIndexer::head_weights(const ops::Device& device, const ops::Matrix& x) const {
-  ops::Matrix w = ops::linear(device, x, weights_proj_);
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim_)) /
-                                        std::sqrt(static_cast<double>(heads_)));
-  for (float& value : w.values()) value *= scale;
-  device.store_bf16(w);
-  return w;
-}
-
 ops::IndexMatrix LightningIndexer::forward(const ops::Device& device, const ops::Matrix& x,
                                            const ops::Matrix& qr, const Batch& batch, int64_t layer,
                                            const TraceScope& trace) const {
   compressor_.forward(device, x, batch, layer, &LayerCache::index_tail, &LayerCache::index_keys);
   const ops::Matrix q = queries(device, qr, batch);
-  const ops::Matrix w = head_weights(device, x);
+  const ops::Matrix w = ops::index_head_weights(device, x, weights_proj_, dim_);
   ops::IndexMatrix selected(batch.rows(), topk_);
 
   for (const SequenceRows& rows : batch.sequences) {

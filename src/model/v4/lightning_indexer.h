@@ -24,7 +24,6 @@ class LightningIndexer {
 
  private:
   ops::Matrix queries(const ops::Device& device, const ops::Matrix& qr, const Batch& batch) const;
-  ops::Matrix head_weights(const ops::Device& device, const ops::Matrix& x) const;
 
   int64_t heads_;
   int64_t dim_;

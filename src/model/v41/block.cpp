@@ -9,23 +9,6 @@
 
 namespace lethe::model::v41 {
 
-namespace {
-
-float limit_of(const std::vector<double>& limits, int64_t index) {
-  if (limits.empty()) return 0;
-  const auto last = static_cast<int64_t>(limits.size()) - 1;
-  return static_cast<float>(limits[static_cast<size_t>(std::min(index, last))]);
-}
-
-MoE::Shape moe_shape(const ModelConfig& config, int64_t index) {
-  return {.num_experts = config.n_routed_experts,
-          .experts_per_token = config.num_experts_per_tok,
-          .swiglu_limit = limit_of(config.swiglu_limit, index),
-          .swiglu_limit_shared = limit_of(config.swiglu_limit, index)};
-}
-
-}  // namespace
-
 Block::Block(const WeightLoader& loader, const std::string& prefix, const AttentionRole& role,
              const MoE::Shape& experts, const RopeTables& rope, ops::Numerics numerics)
     : norm_eps_(loader.config().rms_norm_eps),
@@ -77,11 +60,8 @@ template <typename AttentionForward>
 void Block::sublayers(const ops::Device& device, ops::Matrix& streams, ops::Matrix& pre,
                       const Batch& batch, const TraceScope& trace,
                       AttentionForward&& attend) const {
-  const std::vector<int64_t> comb_shape{streams_, streams_};
   ops::HyperMix mix = attention_connection_.mix(device, streams);
-  trace.add("hc_attn_pre", mix.pre);
-  trace.add("hc_attn_post", mix.post);
-  trace.add("hc_attn_comb", mix.comb, comb_shape);
+  trace_mix(trace, "hc_attn", mix);
   {
     ops::Matrix x = ops::hyper_collapse(device, streams, pre);
     ops::rms_norm(device, x, attention_norm_, norm_eps_);
@@ -93,9 +73,7 @@ void Block::sublayers(const ops::Device& device, ops::Matrix& streams, ops::Matr
   pre = std::move(mix.pre);
 
   mix = ffn_connection_.mix(device, streams);
-  trace.add("hc_ffn_pre", mix.pre);
-  trace.add("hc_ffn_post", mix.post);
-  trace.add("hc_ffn_comb", mix.comb, comb_shape);
+  trace_mix(trace, "hc_ffn", mix);
   {
     ops::Matrix x = ops::hyper_collapse(device, streams, pre);
     ops::rms_norm(device, x, ffn_norm_, norm_eps_);

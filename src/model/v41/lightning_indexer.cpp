@@ -1,7 +1,6 @@
 #include "model/v41/lightning_indexer.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "ops/top_k.h"
@@ -39,15 +38,6 @@ ops::Matrix LightningIndexer::queries(const ops::Device& device, const ops::Matr
     }
   });
   return q;
-}
-
-ops::Matrix LightningIndexer::head_weights(const ops::Device& device, const ops::Matrix& x) const {
-  ops::Matrix w = ops::linear(device, x, weights_proj_);
-  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim_)) /
-                                        std::sqrt(static_cast<double>(heads_)));
-  for (float& value : w.values()) value *= scale;
-  device.store_bf16(w);
-  return w;
 }
 
 /// The keys to be scored, in ascending runs: all visible ones, or those of the candidate blocks.
@@ -137,7 +127,7 @@ void LightningIndexer::forward(const ops::Device& device, const ops::Matrix& x,
                                const ops::Matrix& qr, const Batch& batch, SharedStreams& shared,
                                const TraceScope& trace) const {
   const ops::Matrix q = queries(device, qr, batch);
-  const ops::Matrix w = head_weights(device, x);
+  const ops::Matrix w = ops::index_head_weights(device, x, weights_proj_, dim_);
   shared.selected = ops::IndexMatrix(batch.rows(), topk_);
   if (shape_.candidates == Candidates::Publish) {
     shared.candidate_blocks.assign(static_cast<size_t>(batch.rows()), {});

@@ -42,7 +42,6 @@ class LightningIndexer {
     int64_t out = 0;
   };
   ops::Matrix queries(const ops::Device& device, const ops::Matrix& qr, const Batch& batch) const;
-  ops::Matrix head_weights(const ops::Device& device, const ops::Matrix& x) const;
   std::vector<Piece> pieces(int64_t visible, const std::vector<int32_t>* blocks) const;
   std::vector<int32_t> best_blocks(std::span<const float> scores) const;
   /// Fills `selected` from the scores of `keys` (ascending key numbers; empty: 0, 1, ...).

@@ -134,9 +134,21 @@ V41Model::LayersResult V41Model::run_layers(const Batch& batch, bool keep_hidden
   return out;
 }
 
+void V41Model::refuse_images(const Batch& batch) const {
+  if (!config_.image_token_id) return;
+  for (size_t i = 0; i < batch.tokens.size(); ++i) {
+    if (batch.tokens[i] != *config_.image_token_id) continue;
+    throw Error(
+        "token {} at position {} stands for a piece of an image, and Lethe reads text only: take "
+        "the image out of the input",
+        batch.tokens[i], batch.positions[i]);
+  }
+}
+
 ForwardResult V41Model::forward(std::span<const SequenceChunk> chunks,
                                 const ForwardOptions& options) {
   const Batch batch = Batch::of(chunks, num_tokens(), config_.max_position_embeddings);
+  refuse_images(batch);
   const TraceScope trace(options.trace);
   LayersResult layers;
   try {

@@ -41,6 +41,7 @@ class V41Model : public Model {
   const Block& block(int64_t index) const { return blocks_[static_cast<size_t>(index)]; }
   /// Puts the compressed ids of the batch's tokens into each sequence's history, as forward() does
   /// first. All tokens must be below num_tokens().
+  void refuse_images(const Batch& batch) const;
   void append_history(const Batch& batch) const;
 
  private:
