@@ -68,8 +68,8 @@ struct Weight {
 /// View of a stored weight. `fp8_block` is ModelConfig::fp8_block, the tile edge of Fp8Block.
 /// Fp8Row also takes the one-tensor form of some GGUF files: I8 rows of cols e4m3 bytes followed by
 /// their cols/32 e8m0 bytes. Of a stored weight with a range of columns the result has those only:
-/// row_bytes is then more than a row's own bytes. Throws LoadError for a dtype that cannot be a matrix (I64, ...), and
-/// for scales whose dtype, shape or size contradict the weight.
+/// row_bytes is then more than a row's own bytes. Throws LoadError for a dtype that cannot be a
+/// matrix (I64, ...), and for scales whose dtype, shape or size contradict the weight.
 Weight make_weight(const StoredWeight& stored, int64_t fp8_block);
 
 /// Decodes elements [col_begin, col_begin + count) of row r to f32, bit-exact as spec/formats.md

@@ -1,8 +1,8 @@
 #include "tensor/dtype.h"
 
-#include "base/check.h"
-
 #include <array>
+
+#include "base/check.h"
 
 namespace lethe {
 
@@ -56,7 +56,9 @@ const DTypeInfo& dtype_info(DType dtype) {
   return info;
 }
 
-std::span<const DTypeInfo> all_dtypes() { return kTable; }
+std::span<const DTypeInfo> all_dtypes() {
+  return kTable;
+}
 
 std::optional<DType> dtype_from_safetensors(std::string_view name) {
   for (const DTypeInfo& info : kTable) {

@@ -11,12 +11,44 @@ namespace lethe {
 /// types (a block never crosses a row). Source: spec/formats.md sections 1.2 and 5.
 enum class DType : uint8_t {
   // Plain elements.
-  F64, F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, Bool,
-  F8_E4M3, F8_E5M2, F8_E8M0,
+  F64,
+  F32,
+  F16,
+  BF16,
+  I64,
+  I32,
+  I16,
+  I8,
+  U64,
+  U32,
+  U16,
+  U8,
+  Bool,
+  F8_E4M3,
+  F8_E5M2,
+  F8_E8M0,
   // ggml blocks.
-  Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, MXFP4, NVFP4, IQ4_NL,
-  Q2_K, Q3_K, Q4_K, Q5_K, Q6_K,
-  IQ1_S, IQ1_M, IQ2_XXS, IQ2_XS, IQ2_S, IQ3_XXS, IQ3_S, IQ4_XS,
+  Q8_0,
+  Q4_0,
+  Q4_1,
+  Q5_0,
+  Q5_1,
+  MXFP4,
+  NVFP4,
+  IQ4_NL,
+  Q2_K,
+  Q3_K,
+  Q4_K,
+  Q5_K,
+  Q6_K,
+  IQ1_S,
+  IQ1_M,
+  IQ2_XXS,
+  IQ2_XS,
+  IQ2_S,
+  IQ3_XXS,
+  IQ3_S,
+  IQ4_XS,
 };
 inline constexpr int kNumDTypes = static_cast<int>(DType::IQ4_XS) + 1;
 
@@ -31,7 +63,9 @@ struct DTypeInfo {
 
 /// Table entry of a dtype.
 const DTypeInfo& dtype_info(DType dtype);
-inline std::string_view dtype_name(DType dtype) { return dtype_info(dtype).name; }
+inline std::string_view dtype_name(DType dtype) {
+  return dtype_info(dtype).name;
+}
 
 std::optional<DType> dtype_from_safetensors(std::string_view name);
 std::optional<DType> dtype_from_ggml(uint32_t id);
