@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -47,6 +48,7 @@ struct Options {
   std::string expert_encoding;
   std::string dense_encoding;
   std::optional<bool> draft;
+  bool json = false;
 };
 
 /// "q4_k", "Q4_K": a GGUF weight type.
@@ -88,6 +90,15 @@ void run(Options options) {
   const auto begin = std::chrono::steady_clock::now();
   const synth::SynthReport report = synth::synth_checkpoint(synth, &interrupted);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  if (options.json) {
+    const nlohmann::ordered_json summary{{"out", synth.out},
+                                         {"tensors", report.tensors},
+                                         {"bytes", report.bytes},
+                                         {"files", report.files},
+                                         {"seconds", elapsed.count()}};
+    fmt::print("{}\n", summary.dump());
+    return;
+  }
   fmt::print("{}: {} tensors, {:.2f} GB in {} {}, {:.1f} s\n", synth.out, report.tensors,
              static_cast<double>(report.bytes) * 1e-9, report.files.size(),
              report.files.size() == 1 ? "file" : "files", elapsed.count());
@@ -122,6 +133,7 @@ void add_synth(CLI::App& app) {
       ->transform(CLI::AsSizeValue(true))
       ->capture_default_str();
   command->add_flag("--force", synth.force, "Replace the checkpoint in a directory");
+  command->add_flag("--json", options->json, "Summary as JSON");
   command->callback([options] { run(*options); });
 }
 

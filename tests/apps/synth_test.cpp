@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "apps/run_program.h"
 #include "temporary_directory.h"
@@ -34,6 +35,17 @@ TEST_F(Synth, WritesOnceAndRefusesToWriteOver) {
   EXPECT_TRUE(fs::exists(out_ / "model.gguf"));
   EXPECT_TRUE(fs::exists(out_ / "mtp.gguf"));
   EXPECT_FALSE(fs::exists(out_ / "model.safetensors"));
+}
+
+TEST_F(Synth, SummaryAsJson) {
+  const ProgramResult result =
+      run_lethe("synth --preset tiny --layers 1 --no-draft --json" + out());
+  ASSERT_EQ(result.exit_code, 0);
+  const nlohmann::json summary = nlohmann::json::parse(result.output);
+  EXPECT_GT(summary.at("bytes").get<int64_t>(), 0);
+  EXPECT_GT(summary.at("tensors").get<int64_t>(), 0);
+  ASSERT_EQ(summary.at("files").size(), 1u);
+  EXPECT_TRUE(fs::exists(summary.at("files").at(0).get<std::string>()));
 }
 
 TEST_F(Synth, TakesEncodingsInAnyCaseAndRefusesOthers) {
