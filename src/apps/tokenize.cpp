@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "apps/commands.h"
-#include "apps/model_tokenizer.h"
 #include "base/error.h"
 #include "base/json_py.h"
+#include "serve/model_tokenizer.h"
 #include "text/detokenizer.h"
 
 namespace lethe::apps {
@@ -101,7 +101,7 @@ void run(const Options& options) {
   }
   const std::vector<int32_t> given = parse_ids(options.decode);
   const std::string input = options.has_file ? read_all(options.file) : options.text;
-  const Tokenizer tokenizer = load_model_tokenizer(options.model);
+  const Tokenizer tokenizer = serve::load_model_tokenizer(options.model);
   if (options.has_decode) {
     const std::string text = tokenizer.decode(given);
     if (options.json) {

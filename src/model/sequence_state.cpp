@@ -31,7 +31,47 @@ LayerCache make_cache(const LayerCacheLayout& layout) {
   };
 }
 
+/// Pages that hold `rows` rows wherever they begin, in bytes.
+int64_t page_bytes(int64_t row_bytes, int64_t rows, int64_t rows_per_page) {
+  if (row_bytes <= 0) return 0;
+  const int64_t pages = (rows + rows_per_page - 1) / rows_per_page + 1;
+  return pages * rows_per_page * row_bytes;
+}
+
+/// Rows of unfinished groups that a state may hold: those of its own group, those that a rollback
+/// can need, and the group before where entries overlap.
+int64_t tail_rows(const LayerCacheLayout& layer, int64_t rollback) {
+  return layer.ratio * (layer.overlap ? 2 : 1) + rollback;
+}
+
+int64_t rolling_bytes_of(const LayerCacheLayout& layer, int64_t window, int64_t rollback) {
+  return page_bytes(layer.window_row_bytes, window + rollback, kWindowPageRows) +
+         page_bytes(layer.tail_row_bytes, tail_rows(layer, rollback), kTailPageRows) +
+         page_bytes(layer.index_tail_row_bytes, tail_rows(layer, rollback), kTailPageRows);
+}
+
 }  // namespace
+
+int64_t StateLayout::rolling_bytes() const {
+  int64_t bytes = page_bytes(history_tokens > 0 ? int64_t{sizeof(int32_t)} : 0,
+                             history_tokens + rollback_tokens, kHistoryPageRows);
+  for (const auto* caches : {&layers, &drafts}) {
+    for (const LayerCacheLayout& layer : *caches) {
+      bytes += rolling_bytes_of(layer, window, rollback_tokens);
+    }
+  }
+  return bytes;
+}
+
+int64_t StateLayout::bytes_at(int64_t positions) const {
+  int64_t bytes = rolling_bytes();
+  for (const LayerCacheLayout& layer : layers) {
+    const int64_t entries = layer.ratio > 0 ? positions / layer.ratio : 0;
+    bytes += page_bytes(layer.compressed_row_bytes, entries, kEntryPageRows) +
+             page_bytes(layer.index_row_bytes, entries, kEntryPageRows);
+  }
+  return bytes;
+}
 
 SequenceState::SequenceState(std::shared_ptr<const StateLayout> layout)
     : layout_(std::move(layout)),
@@ -110,7 +150,7 @@ void SequenceState::truncate(int64_t position) {
     *this = SequenceState(layout_);
     return;
   }
-  if (position < position_ - layout_->rollback_tokens) {
+  if (!can_truncate(position)) {
     throw Error(
         "cannot go back from position {} to {}: only the last {} tokens can be taken back; "
         "restore a snapshot of an earlier position instead",
@@ -118,6 +158,27 @@ void SequenceState::truncate(int64_t position) {
   }
   cut_stores(position);
   position_ = position;
+}
+
+bool SequenceState::can_truncate(int64_t position) const noexcept {
+  if (position < 0 || position > position_) return false;
+  if (position == 0 || position == position_) return true;
+  return position >= position_ - layout_->rollback_tokens && holds_rows_for(position);
+}
+
+/// Whether the rows that a continuation from `position` reads are still here.
+bool SequenceState::holds_rows_for(int64_t position) const noexcept {
+  const auto holds = [](const ops::RowStore& store, int64_t begin) {
+    return !store.used() || store.begin() <= std::max<int64_t>(0, begin);
+  };
+  bool all = holds(history_, position - layout_->history_tokens);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const LayerCache& cache = layers_[i];
+    const int64_t tail = tail_begin(layout_->layers[i], position);
+    all = all && holds(cache.window, position - (layout_->window - 1)) &&
+          holds(cache.compressor_tail, tail) && holds(cache.index_tail, tail);
+  }
+  return all;
 }
 
 int64_t SequenceState::size_bytes() const noexcept {

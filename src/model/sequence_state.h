@@ -40,6 +40,13 @@ struct StateLayout {
   int64_t draft_lag = 0;         ///< draft rows stand this many positions behind (V4 MTP: 1)
   std::vector<LayerCacheLayout> layers;
   std::vector<LayerCacheLayout> drafts;
+
+  /// Memory of a state with `positions` tokens taken in, rounded up to whole pages: never less than
+  /// its size_bytes(). Rows that only pass through during a forward pass are not counted.
+  int64_t bytes_at(int64_t positions) const;
+  /// The part of it that moves along with the sequence (windows, unfinished groups, last ids):
+  /// what a fork that is kept costs beside a sequence that goes on, whose entries it shares.
+  int64_t rolling_bytes() const;
 };
 
 /// What one sequence remembers after `position()` tokens: a value. Copying (fork) shares pages,
@@ -57,8 +64,10 @@ class SequenceState {
   SequenceState fork() const { return *this; }
 
   /// Forgets the tokens from `position` on, as if they had never been taken in. Possible down to
-  /// `rollback_tokens` before the end (and to 0); throws Error below that.
+  /// `rollback_tokens` before the furthest end so far (and to 0); throws Error below that.
   void truncate(int64_t position);
+  /// Whether truncate(position) is possible; false for positions past the end.
+  bool can_truncate(int64_t position) const noexcept;
 
   /// Self-contained bytes, for the same model and numerics only.
   std::vector<std::byte> snapshot() const;
@@ -88,6 +97,7 @@ class SequenceState {
   void trim();
   void cut_stores(int64_t position);
   void check_consistent() const;
+  bool holds_rows_for(int64_t position) const noexcept;
 
   std::shared_ptr<const StateLayout> layout_;
   int64_t position_ = 0;

@@ -47,6 +47,9 @@ void read_stream(const Json& body, RequestParameters& out) {
 }
 
 void read_user(const Json& body, RequestParameters& out) {
+  if (!request_member(body, "cache_prompt").is_null()) {
+    out.cache_prompt = optional_bool(body, "cache_prompt");
+  }
   out.user_id = optional_string(body, "user_id");
   const auto is_allowed = [](unsigned char c) {
     return c < 0x80 && (std::isalnum(c) != 0 || c == '_' || c == '-');

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "base/json_py.h"
 
@@ -18,11 +20,13 @@ struct RequestParameters {
   std::optional<int64_t> top_k;       ///< local extension; 0 means all
   std::optional<double> min_p;        ///< local extension
   std::optional<int64_t> seed;
+  std::vector<std::pair<int32_t, float>> logit_bias;
   bool ignore_eos = false;  ///< local extension
   bool logprobs = false;
   int64_t top_logprobs = 0;  ///< 0 to 20
   bool stream = false;
   bool include_usage = false;  ///< in every chunk of a stream
+  bool cache_prompt = true;    ///< local extension: resume from what is cached, and leave some
   std::string user_id;         ///< separates the caches of users
 };
 

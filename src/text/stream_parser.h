@@ -69,6 +69,9 @@ class StreamParser {
   /// or length. Call once, last.
   StreamFinish finish(FinishReason engine_reason, std::vector<StreamEvent>& events);
 
+  /// Whether what comes next is still reasoning.
+  bool in_reasoning() const noexcept { return state_ == State::reasoning; }
+
   /// A stop string was found: no more text matters.
   bool stopped() const noexcept { return stop_sequence_.has_value(); }
 

@@ -68,4 +68,12 @@ inline ops::Matrix first_rows(const ops::Matrix& x, int64_t rows) {
   return out;
 }
 
+/// The last rows of a matrix.
+inline ops::Matrix last_rows(const ops::Matrix& x, size_t rows) {
+  ops::Matrix out(static_cast<int64_t>(rows), x.cols());
+  std::copy_n(x.values().end() - static_cast<ptrdiff_t>(out.values().size()), out.values().size(),
+              out.values().begin());
+  return out;
+}
+
 }  // namespace lethe::testing

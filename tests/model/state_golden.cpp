@@ -96,6 +96,45 @@ TEST_P(StateProperties, TakingBackTooMuchIsRefusedAndChangesNothing) {
   EXPECT_TRUE(same_bits(model.logits(state, tokens(0, 20)), model.logits(tokens(0, 20))));
 }
 
+TEST_P(StateProperties, TakingBackAgainAndAgainIsRefusedOnceRowsAreGone) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  model.logits(state, tokens(0, kTokens));
+  EXPECT_FALSE(state.can_truncate(static_cast<int64_t>(kTokens) + 1));
+  int64_t position = static_cast<int64_t>(kTokens);
+  while (state.can_truncate(position - 5)) {
+    position -= 5;
+    state.truncate(position);
+  }
+  EXPECT_GE(position, static_cast<int64_t>(kTokens) - state.layout().rollback_tokens);
+  EXPECT_THROW(state.truncate(position - 5), Error);
+  const auto begin = static_cast<size_t>(position);
+  EXPECT_TRUE(same_bits(model.logits(state, tokens(begin, kTokens)),
+                        last_rows(model.logits(tokens(0, kTokens)), kTokens - begin)));
+}
+
+TEST_P(StateProperties, SizeIsForeseen) {
+  const LoadedModel model = load();
+  model::SequenceState state = model->new_state();
+  const model::StateLayout& layout = state.layout();
+  for (size_t begin = 0; begin < kTokens; begin += 20) {
+    model.logits(state, tokens(begin, begin + 20));
+    const int64_t foreseen = layout.bytes_at(static_cast<int64_t>(begin) + 20);
+    EXPECT_LE(state.size_bytes(), foreseen);
+    EXPECT_GE(state.size_bytes() * 4, foreseen);  // whole pages weigh most in tiny states
+  }
+  // Far out, growth is what the entries themselves take.
+  const auto entry_bytes = static_cast<double>(layout.bytes_at(2'000'000) - layout.bytes_at(0));
+  double rows = 0;
+  for (const auto& layer : layout.layers) {
+    if (layer.ratio == 0) continue;
+    rows += static_cast<double>(layer.compressed_row_bytes + layer.index_row_bytes) * 2e6 /
+            static_cast<double>(layer.ratio);
+  }
+  EXPECT_NEAR(entry_bytes / rows, 1, 0.01);
+  EXPECT_GE(layout.bytes_at(0), layout.rolling_bytes());
+}
+
 TEST_P(StateProperties, DamagedBytesAreRefused) {
   const LoadedModel model = load();
   model::SequenceState state = model->new_state();

@@ -1,4 +1,4 @@
-#include "apps/model_tokenizer.h"
+#include "serve/model_tokenizer.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "tensor/gguf.h"
 
-namespace lethe::apps {
+namespace lethe::serve {
 namespace {
 
 namespace fs = std::filesystem;
@@ -90,4 +90,4 @@ Tokenizer load_model_tokenizer(const std::string& model) {
   return Tokenizer::load(model);
 }
 
-}  // namespace lethe::apps
+}  // namespace lethe::serve

@@ -8,7 +8,7 @@ namespace lethe {
 class GgufFile;
 }
 
-namespace lethe::apps {
+namespace lethe::serve {
 
 /// The tokenizer of a model as the user names it: a directory with a tokenizer.json or with one
 /// .gguf, a .gguf file, or a tokenizer.json itself. Throws LoadError.
@@ -18,4 +18,4 @@ Tokenizer load_model_tokenizer(const std::string& model);
 /// file in messages. Throws LoadError if it has none or one of another kind.
 Tokenizer gguf_tokenizer(const GgufFile& file, const std::string& name);
 
-}  // namespace lethe::apps
+}  // namespace lethe::serve

@@ -1,0 +1,21 @@
+#pragma once
+
+#include "base/error.h"
+#include "engine/engine_options.h"
+#include "engine/request.h"
+#include "model/model.h"
+
+namespace lethe::engine {
+
+/// A prompt and completion that are longer than the model's context.
+class ContextLengthError : public UsageError {
+ public:
+  using UsageError::UsageError;
+};
+
+/// Refuses what cannot be run at all, whatever else runs. Throws ContextLengthError; UsageError for
+/// an empty prompt, ids outside the vocabulary, or more memory than the whole budget.
+void check_request(const Request& request, const model::Model& model,
+                   const EngineOptions& options);
+
+}  // namespace lethe::engine

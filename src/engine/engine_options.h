@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cstdint>
+
+namespace lethe::engine {
+
+/// How an engine shares the machine among requests.
+struct EngineOptions {
+  /// Prompt tokens computed in one step, of all requests together; a request that is being answered
+  /// waits for at most one such step between two tokens.
+  int64_t prefill_chunk = 512;
+  /// The same while other requests are being answered: shorter waits, slower prefill.
+  int64_t shared_prefill_chunk = 128;
+  int64_t max_running = 16;   ///< requests computed at a time
+  int64_t max_waiting = 256;  ///< beyond these, submit() refuses
+  /// Memory of all sequences and cached prefixes. 0: a quarter of what this process may use.
+  int64_t memory_bytes = 0;
+  bool prefix_cache = true;
+  /// In a long prompt, a state is kept every so many tokens.
+  int64_t checkpoint_interval = 16'384;
+  /// A beginning that prompts share is kept for the next one if it is this long.
+  int64_t min_shared_prefix = 64;
+};
+
+/// A snapshot of what an engine does and has done.
+struct EngineStats {
+  int64_t running = 0;
+  int64_t waiting = 0;
+  int64_t reserved_bytes = 0;  ///< for running requests
+  int64_t cache_bytes = 0;
+  int64_t memory_bytes = 0;  ///< the budget of both
+  int64_t prompt_tokens = 0;
+  int64_t cached_tokens = 0;
+  int64_t completion_tokens = 0;
+  int64_t finished = 0;
+};
+
+}  // namespace lethe::engine
