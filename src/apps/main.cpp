@@ -17,10 +17,13 @@ int main(int argc, char** argv) {
   lethe::apps::add_inspect(app);
   lethe::apps::add_logits(app);
   lethe::apps::add_plan(app);
+  lethe::apps::add_run(app);
   lethe::apps::add_synth(app);
   lethe::apps::add_tokenize(app);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   } catch (const lethe::Error& error) {

@@ -1,0 +1,48 @@
+#include "apps/builtin_model.h"
+
+#include <filesystem>
+
+#include "base/error.h"
+
+namespace lethe::apps {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path program_directory() {
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  return error ? fs::path() : program.parent_path();
+}
+
+}  // namespace
+
+std::string model_path(const std::string& name) {
+  if (fs::exists(name)) return name;
+  if (name.find('/') == std::string::npos) {
+    const fs::path program = program_directory();
+    for (const fs::path& place :
+         {program / "models", program.parent_path() / "share" / "lethe" / "models"}) {
+      if (!program.empty() && fs::exists(place / name)) return (place / name).string();
+    }
+  }
+  if (name == kDefaultModel) {
+    throw UsageError(
+        "the built-in model '{}' is not beside the program (models/{}), nor installed: name a model "
+        "with -m.",
+        name, name);
+  }
+  throw UsageError(
+      "-m {}: no such file or directory. A model is a directory with the released files, a .gguf, "
+      "or the name of the built-in model, '{}'.",
+      name, kDefaultModel);
+}
+
+std::string_view builtin_notice(std::string_view name) {
+  if (name != kDefaultModel) return "";
+  return "built-in model 'tiny': V4.1 with random weights, a few MB. Everything runs as in the real "
+         "model, but its words mean nothing. Name a real one with -m.";
+}
+
+}  // namespace lethe::apps

@@ -1,0 +1,70 @@
+#include "apps/model_options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "apps/builtin_model.h"
+
+namespace lethe::apps {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  options.model = kDefaultModel;
+  command
+      .add_option("-m,--model", options.model,
+                  "Directory with the released files, .gguf, or name of the built-in model")
+      ->capture_default_str();
+  command.add_option("--draft", options.draft_file,
+                     "GGUF with the MTP block (default: a sibling mtp*.gguf)");
+  command
+      .add_option("--prompt-format", options.prompt_format,
+                  "v4_preview, v4_ga or v41 (default: found out from the model)")
+      ->check(CLI::IsMember({"v4_preview", "v4_ga", "v41"}));
+  command.add_option("--numerics", options.numerics, "f32, official or fast")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "official", "fast"}));
+  command.add_option("--threads", options.threads, "Compute threads (default: all CPUs)")
+      ->check(CLI::Range(0, 1024));
+  command
+      .add_option("--memory", options.memory_bytes,
+                  "Memory of conversations and cached prefixes, e.g. 4GB (default: a quarter of "
+                  "what there is); weights are not in it")
+      ->transform(CLI::AsSizeValue(true));
+  command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per step")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command.add_flag("--no-prefix-cache", options.no_prefix_cache,
+                   "Compute every prompt from its beginning");
+}
+
+std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool quiet) {
+  auto model = std::make_unique<serve::ServedModel>(
+      serve::ServedModelOptions{.path = model_path(options.model),
+                                .profile = options.prompt_format,
+                                .draft_file = options.draft_file,
+                                .threads = options.threads,
+                                .numerics = ops::parse_numerics(options.numerics)});
+  if (quiet) return model;
+  if (const std::string_view notice = builtin_notice(options.model); !notice.empty()) {
+    fmt::print(stderr, "lethe: {}\n", notice);
+  }
+  if (!model->missing_tokens().empty()) {
+    fmt::print(stderr,
+               "lethe: this model's tokenizer has no {}: conversations that need them are "
+               "refused{}.\n",
+               fmt::join(model->missing_tokens(), ", "),
+               model->can_think() ? "" : " (so is thinking)");
+  }
+  return model;
+}
+
+engine::EngineOptions engine_options(const ModelOptions& options) {
+  engine::EngineOptions out;
+  out.prefill_chunk = options.prefill_chunk;
+  out.shared_prefill_chunk = std::min(out.shared_prefill_chunk, options.prefill_chunk);
+  out.memory_bytes = options.memory_bytes;
+  out.prefix_cache = !options.no_prefix_cache;
+  return out;
+}
+
+}  // namespace lethe::apps
