@@ -193,7 +193,9 @@ TEST(Sampler, DrawsDependOnSeedAndIndexAlone) {
 
 /// Pinned: a new generator would change what every seed in use gives.
 TEST(CounterRandom, IsPinned) {
-  static_assert(counter_uniform(0, 0) >= 0 && counter_uniform(0, 0) < 1);
+  EXPECT_EQ(counter_uniform(0, 0), 0x1.17cc6dd08d50ap-2);
+  EXPECT_EQ(counter_uniform(1, 0), 0x1.bcaa6aaa06f18p-1);
+  EXPECT_EQ(counter_uniform(42, 1'000'000), 0x1.8c10d1c664718p-3);
   EXPECT_NE(counter_uniform(1, 0), counter_uniform(0, 1));
   EXPECT_NE(counter_uniform(0, 0), counter_uniform(~uint64_t{0}, 0));
   double sum = 0;
