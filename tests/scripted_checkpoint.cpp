@@ -96,19 +96,37 @@ float hadamard(int64_t row, int64_t column) {
   return std::popcount(static_cast<uint64_t>(row & column)) % 2 == 0 ? 1.0F : -1.0F;
 }
 
+/// One layer with a window only, one with compressed entries, index keys and Engram: every part of
+/// the state that an engine has to keep is there, and a prompt of any length stays affordable.
+void keep_two_layers(ModelConfig& c) {
+  c.num_hidden_layers = 2;
+  c.compress_ratios = {0, 2};
+  c.swiglu_limit.resize(2);
+  c.swiglu_limit_shared.resize(2);
+  c.kv_source_layer_ids = c.index_source_layer_ids = {1};
+  c.candidate_source_layer_id.reset();
+  c.engram.layer_ids = {1};
+  c.engram.num_embeddings.resize(1);
+  c.dspark.target_layer_ids = {1};
+}
+
 ModelConfig make_config(const Vocabulary& vocabulary) {
   synth::SynthOptions options;
   options.preset = "v4.1-tiny";
-  options.layers = 4;
+  options.layers = 3;
   options.draft = false;
   options.engram_rows = 600;
   ModelConfig c = synth::synth_config(options, vocabulary);
+  keep_two_layers(c);
   c.name = "scripted";
   c.hidden_size = kHidden;
   c.num_attention_heads = 2;
   c.q_lora_rank = 64;
   c.o_lora_rank = 64;
-  c.index_n_heads = 2;
+  c.head_dim = 64;
+  c.qk_rope_head_dim = 32;
+  c.index_n_heads = 1;
+  c.index_head_dim = 32;
   c.n_routed_experts = 4;
   c.num_experts_per_tok = 2;
   c.moe_intermediate_size = 64;

@@ -22,7 +22,7 @@ struct Script {
 /// "Paris"); anything else: "Once upon a time."
 Script default_script();
 
-/// Writes a V4.1 checkpoint in the released format, under 3 MB, that follows the script: directory
+/// Writes a V4.1 checkpoint in the released format (1 MB) that follows the script: directory
 /// with config.json, tokenizer.json and weights, 65,536 tokens of context, no draft head. At every
 /// step the scripted token's logit is 128 and all others are 0, in every numerics mode, so that
 /// sampling at temperature 1 gives it too. The same script gives the same bytes.
