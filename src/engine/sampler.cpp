@@ -84,7 +84,8 @@ struct Candidates {
 /// Steps over whole parts that lie below the bound, and decides without branches in the others: in
 /// a flat distribution no branch can be predicted.
 Candidates at_least(std::span<const float> logits, double threshold) {
-  const auto bound = static_cast<float>(threshold);
+  const double lowest = std::numeric_limits<float>::lowest();
+  const auto bound = static_cast<float>(std::max(threshold, lowest));
   Candidates chosen;
   size_t count = 0;
   for (size_t begin = 0; begin < logits.size(); begin += kPart) {

@@ -127,7 +127,7 @@ SamplingParams random_params(std::mt19937_64& random, int64_t vocab) {
     return values.begin()[random() % values.size()];
   };
   SamplingParams params;
-  params.temperature = one_of({0, 1e-300, 0.01, 0.3, 1, 1, 1.7, 100});
+  params.temperature = one_of({0, 1e-300, 0.01, 0.3, 1, 1, 1.7, 100, 1e300});
   params.top_p = one_of({0, 1e-9, 0.3, 0.9, 0.99, 1 - 1e-12, 1});
   params.top_k = static_cast<int64_t>(
       one_of({0, 0, 1, 2, 50, static_cast<double>(vocab) / 2, static_cast<double>(vocab), 1e9}));
