@@ -37,8 +37,8 @@ RankedLogits::RankedLogits(std::span<const float> logits, LogitRange range,
     weights.fill(logits.subspan(begin, n), block.data());
     for (size_t i = 0; i < n; ++i) {
       const float logit = logits[begin + i];
-      const double place = std::min(weights.gap(logit), widest) * scale;
-      const auto bucket = std::min(static_cast<size_t>(place), kBuckets - 1);
+      const double step = std::min(weights.gap(logit), widest) * scale;
+      const auto bucket = std::min(static_cast<size_t>(step), kBuckets - 1);
       const size_t chosen = logit > -kInfinity ? bucket : kNowhere;
       bucket_of_[begin + i] = static_cast<uint16_t>(chosen);
       ++counts_[chosen];
@@ -91,8 +91,7 @@ void RankedLogits::keep_count(int64_t count) {
   cut(bucket, *last, count, weight);
 }
 
-void RankedLogits::keep_share(double share) {
-  const double target = share * weight_;
+void RankedLogits::keep_weight(double target) {
   size_t bucket = 0;
   int64_t count = 0;
   double weight = 0;
@@ -110,15 +109,19 @@ void RankedLogits::keep_share(double share) {
   }
 }
 
-std::vector<int32_t> RankedLogits::ids() const {
-  std::vector<int32_t> ids;
-  ids.reserve(static_cast<size_t>(count_));
+std::vector<int32_t> RankedLogits::places() const {
+  // Without branches, which a flat distribution makes unpredictable; hence one place too many.
+  std::vector<int32_t> places(static_cast<size_t>(count_) + 1);
+  size_t count = 0;
   for (size_t i = 0; i < bucket_of_.size(); ++i) {
-    if (bucket_of_[i] > last_bucket_) continue;
-    const Member member{logits_[i], static_cast<int32_t>(i)};
-    if (bucket_of_[i] < last_bucket_ || !(last_ < member)) ids.push_back(member.id);
+    const auto place = static_cast<int32_t>(i);
+    const bool in_front = bucket_of_[i] < last_bucket_;
+    places[count] = place;
+    count += in_front || (bucket_of_[i] == last_bucket_ && !(last_ < Member{logits_[i], place}));
   }
-  return ids;
+  LETHE_CHECK(count + 1 == places.size());
+  places.pop_back();
+  return places;
 }
 
 }  // namespace lethe::engine

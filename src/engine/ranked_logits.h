@@ -8,9 +8,9 @@
 
 namespace lethe::engine {
 
-/// The tokens of a row from the most to the least probable (ties: lower id first), and how many of
-/// them are kept. Never sorts the row: a histogram finds the place of a cut, and only the tokens of
-/// its one bucket are put in order. Tokens at -infinity are not in it. One thread; the spans must
+/// The logits of a row from the most to the least probable (ties: lower place first), and how many
+/// of them are kept. Never sorts the row: a histogram finds the place of a cut, and only those of
+/// its one bucket are put in order. Those at -infinity are not in it. One thread; the spans must
 /// outlive it.
 class RankedLogits {
  public:
@@ -19,18 +19,21 @@ class RankedLogits {
 
   /// Keeps at most the first `count` (>= 1) of what is kept.
   void keep_count(int64_t count);
-  /// Keeps the fewest first ones that hold `share` of the weight of what is kept; at least one.
-  void keep_share(double share);
+  /// Keeps the fewest first ones whose weight is at least this, of what is kept; at least one.
+  void keep_weight(double weight);
 
-  /// Ids of what is kept, ascending.
-  std::vector<int32_t> ids() const;
+  /// Weight of what is kept.
+  double weight() const { return weight_; }
+
+  /// Places in the row of what is kept, ascending.
+  std::vector<int32_t> places() const;
 
  private:
   struct Member {
     float logit;
-    int32_t id;
+    int32_t place;
     bool operator<(const Member& other) const {
-      return logit != other.logit ? logit > other.logit : id < other.id;
+      return logit != other.logit ? logit > other.logit : place < other.place;
     }
   };
   std::vector<Member> members_of(size_t bucket) const;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/sampling_params.h"
+#include "engine/softmax_weights.h"
 #include "engine/token_mask.h"
 
 namespace lethe::engine {
@@ -41,8 +42,9 @@ class Sampler {
   const SamplingParams& params() const noexcept { return params_; }
 
  private:
-  int32_t choose(std::span<const float> logits, uint64_t index) const;
-  void add_logprobs(std::span<const float> logits, SampledToken& token) const;
+  int32_t choose(std::span<const float> logits, const LogitRange& range, uint64_t index) const;
+  void add_logprobs(std::span<const float> logits, const LogitRange& range,
+                    SampledToken& token) const;
 
   SamplingParams params_;
   int64_t num_tokens_;

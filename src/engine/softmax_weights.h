@@ -15,7 +15,7 @@ struct LogitRange {
 LogitRange logit_range(std::span<const float> logits);
 
 /// Unnormalized softmax of a row: weight(l) = exp((l - max) / temperature) in double, to within
-/// 1e-13 of its value; 0 below `least` and below exp(-700). Pure; any thread.
+/// 1e-11 of its value; 0 below `least` and below exp(-700). Pure; any thread.
 class SoftmaxWeights {
  public:
   /// Logits per call of fill(); also the grain at which sum() and draw() add up.

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "text/request_fields.h"
 
@@ -13,6 +16,8 @@ namespace {
 constexpr int64_t kMaxTokens = 393'216;
 constexpr int64_t kTopLogprobsMax = 20;
 constexpr size_t kUserIdMax = 512;
+constexpr size_t kBiasesMax = 1024;
+constexpr double kBiasMax = 100;
 
 void read_sampling(const Json& body, RequestParameters& out) {
   out.max_tokens = optional_integer(body, "max_tokens", 1, kMaxTokens);
@@ -35,6 +40,41 @@ void read_logprobs(const Json& body, RequestParameters& out) {
   const auto top = optional_integer(body, "top_logprobs", 0, kTopLogprobsMax);
   if (top && !out.logprobs) refuse_request("top_logprobs", "needs logprobs to be true");
   out.top_logprobs = top.value_or(0);
+}
+
+/// A key of logit_bias: decimal, without sign or leading zeros, so that no token is named twice.
+int32_t read_token_id(const std::string& key, const std::string& place) {
+  int32_t id = 0;
+  const char* const end = key.data() + key.size();
+  const auto [stop, error] = std::from_chars(key.data(), end, id);
+  const bool is_plain = !key.empty() && key[0] != '-' && (key[0] != '0' || key.size() == 1);
+  if (!is_plain || error != std::errc() || stop != end) {
+    refuse_request(place, "must be a token id: a decimal number from 0");
+  }
+  return id;
+}
+
+/// Which ids the model has is for the sampler to check.
+void read_logit_bias(const Json& body, RequestParameters& out) {
+  const Json& biases = request_member(body, "logit_bias");
+  if (biases.is_null()) return;
+  request_object(biases, "logit_bias");
+  if (biases.size() > kBiasesMax) {
+    refuse_request("logit_bias",
+                   fmt::format("{} entries, at most {} are allowed", biases.size(), kBiasesMax));
+  }
+  for (const auto& [key, value] : biases.items()) {
+    const std::string place = fmt::format("logit_bias[{}]", dump_json(Json(key)));
+    const int32_t id = read_token_id(key, place);
+    // Integers too large for any number type are held as digits.
+    if (!value.is_number() && !value.is_binary()) refuse_request(place, "must be a number", 422);
+    const double bias = value.is_binary() ? HUGE_VAL : value.get<double>();
+    if (!(bias >= -kBiasMax && bias <= kBiasMax)) {
+      refuse_request(place, fmt::format("{} is out of range: {} to {}", dump_json(value), -kBiasMax,
+                                        kBiasMax));
+    }
+    out.logit_bias.emplace_back(id, static_cast<float>(bias));
+  }
 }
 
 void read_stream(const Json& body, RequestParameters& out) {
@@ -66,6 +106,7 @@ RequestParameters parse_request_parameters(const Json& body) {
   request_object(body, "request body");
   RequestParameters out;
   read_sampling(body, out);
+  read_logit_bias(body, out);
   read_logprobs(body, out);
   read_stream(body, out);
   read_user(body, out);

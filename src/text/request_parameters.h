@@ -20,8 +20,8 @@ struct RequestParameters {
   std::optional<int64_t> top_k;       ///< local extension; 0 means all
   std::optional<double> min_p;        ///< local extension
   std::optional<int64_t> seed;
-  std::vector<std::pair<int32_t, float>> logit_bias;
-  bool ignore_eos = false;  ///< local extension
+  std::vector<std::pair<int32_t, float>> logit_bias;  ///< (id >= 0, -100 to 100), at most 1024
+  bool ignore_eos = false;                            ///< local extension
   bool logprobs = false;
   int64_t top_logprobs = 0;  ///< 0 to 20
   bool stream = false;

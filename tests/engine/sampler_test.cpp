@@ -127,7 +127,7 @@ SamplingParams random_params(std::mt19937_64& random, int64_t vocab) {
     return values.begin()[random() % values.size()];
   };
   SamplingParams params;
-  params.temperature = one_of({0, 1e-300, 0.01, 0.3, 1, 1, 1.7, 100});
+  params.temperature = one_of({0, 1e-300, 0.01, 0.3, 1, 1, 1.7, 100, 1e300});
   params.top_p = one_of({0, 1e-9, 0.3, 0.9, 0.99, 1 - 1e-12, 1});
   params.top_k = static_cast<int64_t>(
       one_of({0, 0, 1, 2, 50, static_cast<double>(vocab) / 2, static_cast<double>(vocab), 1e9}));
@@ -193,7 +193,9 @@ TEST(Sampler, DrawsDependOnSeedAndIndexAlone) {
 
 /// Pinned: a new generator would change what every seed in use gives.
 TEST(CounterRandom, IsPinned) {
-  static_assert(counter_uniform(0, 0) >= 0 && counter_uniform(0, 0) < 1);
+  EXPECT_EQ(counter_uniform(0, 0), 0x1.17cc6dd08d50ap-2);
+  EXPECT_EQ(counter_uniform(1, 0), 0x1.bcaa6aaa06f18p-1);
+  EXPECT_EQ(counter_uniform(42, 1'000'000), 0x1.8c10d1c664718p-3);
   EXPECT_NE(counter_uniform(1, 0), counter_uniform(0, 1));
   EXPECT_NE(counter_uniform(0, 0), counter_uniform(~uint64_t{0}, 0));
   double sum = 0;

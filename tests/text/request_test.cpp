@@ -207,5 +207,37 @@ TEST(RequestParameters, AreReadAndChecked) {
   }
 }
 
+TEST(RequestParameters, BiasIsOpenAisObject) {
+  const auto biases = [](const std::string& object) {
+    const std::string body = chat(list({kUser}), ", 'logit_bias': " + object);
+    return parse_chat_request(parse_json(body), kPromptV4Ga).parameters.logit_bias;
+  };
+  using Biases = std::vector<std::pair<int32_t, float>>;
+  EXPECT_EQ(biases("{'50': -100, '0': 100, '2147483647': 0.5}"),
+            (Biases{{50, -100.0F}, {0, 100.0F}, {2147483647, 0.5F}}));
+  EXPECT_EQ(biases("{}"), Biases{});
+  EXPECT_EQ(biases("null"), Biases{});
+  const auto status = [](const std::string& object) {
+    return status_of(chat(list({kUser}), ", 'logit_bias': " + object));
+  };
+  for (const char* object :
+       {"{'-1': 1}", "{'+1': 1}", "{'01': 1}", "{'': 1}", "{' 1': 1}", "{'1 ': 1}", "{'1.0': 1}",
+        "{'hello': 1}", "{'2147483648': 1}", "{'99999999999999999999': 1}", "{'1': 100.5}",
+        "{'1': -101}", "{'1': NaN}", "{'1': Infinity}", "{'1': 99999999999999999999999}"}) {
+    EXPECT_EQ(status(object), 400) << object;
+  }
+  for (const char* object :
+       {"3", "[]", "[[1, 2]]", "'1'", "{'1': '2'}", "{'1': null}", "{'1': true}", "{'1': [2]}"}) {
+    EXPECT_EQ(status(object), 422) << object;
+  }
+}
+
+TEST(RequestParameters, BiasIsLimitedTo1024Entries) {
+  std::string object = "{'0': 1";
+  for (int id = 1; id < 1024; ++id) object += ", '" + std::to_string(id) + "': 1";
+  EXPECT_EQ(status_of(chat(list({kUser}), ", 'logit_bias': " + object + "}")), 200);
+  EXPECT_EQ(status_of(chat(list({kUser}), ", 'logit_bias': " + object + ", '1024': 1}")), 400);
+}
+
 }  // namespace
 }  // namespace lethe
