@@ -15,7 +15,8 @@ namespace lethe::testing {
 /// that holds anything else than it should shows at once. Remembers what it was asked.
 class FakeModel : public model::Model {
  public:
-  explicit FakeModel(int64_t vocab = 50, int64_t context = 1000) : device_(team_, ops::Numerics::F32) {
+  explicit FakeModel(int64_t vocab = 50, int64_t context = 1000)
+      : device_(team_, ops::Numerics::F32) {
     config_.vocab_size = vocab;
     config_.max_position_embeddings = context;
     model::StateLayout layout;
@@ -34,7 +35,8 @@ class FakeModel : public model::Model {
 
   model::ForwardResult forward(std::span<const model::SequenceChunk> chunks,
                                const model::ForwardOptions&) override {
-    const auto batch = model::Batch::of(chunks, config_.vocab_size, config_.max_position_embeddings);
+    const auto batch =
+        model::Batch::of(chunks, config_.vocab_size, config_.max_position_embeddings);
     Step step;
     for (const model::SequenceChunk& chunk : chunks) step.push_back(chunk.tokens.size());
     steps.push_back(step);
@@ -60,8 +62,8 @@ class FakeModel : public model::Model {
       uint64_t hash = 0;
       for (const int32_t token : prompt) hash = mix(hash, token);
       const std::vector<float> logits = logits_of(hash);
-      out.push_back(static_cast<int32_t>(
-          std::max_element(logits.begin(), logits.end()) - logits.begin()));
+      out.push_back(
+          static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
       prompt.push_back(out.back());
     }
     return out;

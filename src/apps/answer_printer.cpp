@@ -117,8 +117,8 @@ std::string usage_text(const serve::ChatResult& result) {
   if (usage.reasoning_tokens > 0) text += fmt::format(" ({} thinking)", usage.reasoning_tokens);
   if (usage.completion_tokens > 1) {
     // The first token comes with the prompt.
-    text += fmt::format(", {:.1f} tokens/s",
-                        per_second(usage.completion_tokens - 1, usage.decode_s));
+    text +=
+        fmt::format(", {:.1f} tokens/s", per_second(usage.completion_tokens - 1, usage.decode_s));
   }
   return text + "; " + (result.cancelled ? "stopped by you" : result.finish_reason);
 }

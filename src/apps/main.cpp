@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   lethe::apps::add_logits(app);
   lethe::apps::add_plan(app);
   lethe::apps::add_run(app);
+  lethe::apps::add_serve(app);
   lethe::apps::add_synth(app);
   lethe::apps::add_tokenize(app);
   try {

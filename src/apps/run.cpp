@@ -85,8 +85,8 @@ void run(const RunOptions& options) {
 void add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "One answer to stdout");
-  CLI::Option* prompt = command->add_option(
-      "-p,--prompt", options->prompt, "What to say to the model (default: read from stdin)");
+  CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt,
+                                            "What to say to the model (default: read from stdin)");
   command->add_option("--system", options->system, "System message");
   command->add_flag("--raw", options->raw,
                     "Continue the text as it stands, without the chat format");

@@ -77,9 +77,9 @@ void PrefixCache::insert(std::string_view scope, const TokenList& tokens,
   if (timeline == nullptr) {
     timeline = &timelines_.emplace_back(Timeline{std::string(scope), tokens, {}});
   }
-  const auto at = std::lower_bound(
-      timeline->saved.begin(), timeline->saved.end(), position,
-      [](const Saved& saved, int64_t p) { return saved.state.position() < p; });
+  const auto at =
+      std::lower_bound(timeline->saved.begin(), timeline->saved.end(), position,
+                       [](const Saved& saved, int64_t p) { return saved.state.position() < p; });
   if (at != timeline->saved.end() && at->state.position() == position) {
     at->last_used = ++clock_;
     return;

@@ -36,7 +36,8 @@ void check_request(const Request& request, const model::Model& model,
   const int64_t bytes = model.new_state().layout().bytes_at(prompt + request.max_tokens);
   if (bytes > options.memory_bytes) {
     throw UsageError(
-        "{} tokens of prompt and {} of completion may take {:.1f} MB of memory, more than the {:.1f} "
+        "{} tokens of prompt and {} of completion may take {:.1f} MB of memory, more than the "
+        "{:.1f} "
         "MB that all requests may take. Ask for a shorter completion, or start Lethe with a larger "
         "--memory.",
         prompt, request.max_tokens, megabytes(bytes), megabytes(options.memory_bytes));

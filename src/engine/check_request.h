@@ -15,7 +15,6 @@ class ContextLengthError : public UsageError {
 
 /// Refuses what cannot be run at all, whatever else runs. Throws ContextLengthError; UsageError for
 /// an empty prompt, ids outside the vocabulary, or more memory than the whole budget.
-void check_request(const Request& request, const model::Model& model,
-                   const EngineOptions& options);
+void check_request(const Request& request, const model::Model& model, const EngineOptions& options);
 
 }  // namespace lethe::engine

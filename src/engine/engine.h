@@ -31,8 +31,8 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   /// Takes a request in; `sink` hears of it from the engine's thread, and is kept until its
-  /// on_finish(). Throws what check_request() and Sampler throw, and BusyError if too many wait; the
-  /// sink hears nothing then.
+  /// on_finish(). Throws what check_request() and Sampler throw, and BusyError if too many wait;
+  /// the sink hears nothing then.
   RequestId submit(Request request, std::shared_ptr<RequestSink> sink);
 
   /// Ends a request after the step that runs now; its sink hears StopReason::cancelled. Nothing

@@ -6,8 +6,7 @@
 
 namespace lethe::engine {
 
-Scheduler::Scheduler(model::Model& model, const EngineOptions& options,
-                     std::function<void()> check)
+Scheduler::Scheduler(model::Model& model, const EngineOptions& options, std::function<void()> check)
     : model_(model),
       options_(options),
       check_(std::move(check)),

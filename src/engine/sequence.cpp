@@ -50,8 +50,8 @@ model::SequenceChunk Sequence::next_chunk(int64_t prompt_budget) {
   int64_t end = std::min(begin + prompt_budget, prompt_tokens());
   const auto keep = std::upper_bound(keep_at_.begin(), keep_at_.end(), begin);
   if (keep != keep_at_.end()) end = std::min(end, *keep);
-  const auto tokens = std::span(*prompt_).subspan(static_cast<size_t>(begin),
-                                                  static_cast<size_t>(end - begin));
+  const auto tokens =
+      std::span(*prompt_).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
   return {&*state_, tokens,
           end == prompt_tokens() ? model::LogitRows::Last : model::LogitRows::None};
 }

@@ -63,7 +63,9 @@ class Sequence {
  private:
   using Clock = std::chrono::steady_clock;
   int64_t prompt_tokens() const noexcept { return static_cast<int64_t>(prompt_->size()); }
-  int64_t fed_end() const noexcept { return prompt_tokens() + static_cast<int64_t>(sampled_.size()); }
+  int64_t fed_end() const noexcept {
+    return prompt_tokens() + static_cast<int64_t>(sampled_.size());
+  }
   bool deliver(const SampledToken& token);
 
   RequestId id_;
@@ -72,7 +74,7 @@ class Sequence {
   std::shared_ptr<RequestSink> sink_;
   Sampler sampler_;
   std::optional<model::SequenceState> state_;
-  std::vector<int64_t> keep_at_;   // rising
+  std::vector<int64_t> keep_at_;  // rising
   std::vector<int32_t> sampled_;
   StopReason reason_ = StopReason::failed;
   Usage usage_;

@@ -25,8 +25,9 @@ struct ChatUsage : engine::Usage {
 struct ChatResult {
   /// stop, length, tool_calls or insufficient_system_resource (the engine could not go on).
   std::string finish_reason;
-  std::string error;  ///< why not, where it could not; else empty
-  bool cancelled = false;
+  std::string error;       ///< why not, where it could not; else empty
+  bool failed = false;     ///< the error is not an end that was asked for: see `error`
+  bool cancelled = false;  ///< ended by ChatService::cancel
   ChatUsage usage;
   size_t num_unfinished_calls = 0;  ///< see StreamFinish
   std::optional<std::string> stop_sequence;

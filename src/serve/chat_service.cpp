@@ -50,6 +50,7 @@ class ChatSink : public engine::RequestSink {
     static_cast<engine::Usage&>(result.usage) = outcome.usage;
     result.usage.reasoning_tokens = reasoning_tokens_;
     result.error = outcome.error;
+    result.failed = outcome.reason == engine::StopReason::failed;
     result.cancelled = outcome.reason == engine::StopReason::cancelled;
     end_text(outcome.reason, result);
     listener_->on_result(result);
@@ -107,8 +108,7 @@ int64_t ChatService::default_max_tokens(int64_t prompt_tokens, int64_t wanted) c
   int64_t tokens = std::min(wanted, model_.context_length() - prompt_tokens);
   const model::SequenceState state = model_.model().new_state();
   const model::StateLayout layout = model_.model().new_state().layout();
-  while (tokens > 1 &&
-         layout.bytes_at(prompt_tokens + tokens) > engine_.options().memory_bytes) {
+  while (tokens > 1 && layout.bytes_at(prompt_tokens + tokens) > engine_.options().memory_bytes) {
     tokens /= 2;
   }
   return std::max<int64_t>(1, tokens);
@@ -148,8 +148,7 @@ PreparedRequest ChatService::prepare(const TextRequest& request) const {
   if (request.begin_of_sentence) prompt.add_template(prompt_texts::kBos);
   prompt.add_client(request.text);
   PreparedRequest prepared;
-  prepared.request =
-      make_request(model_.encode(prompt), request.parameters, kDefaultMaxTokensChat);
+  prepared.request = make_request(model_.encode(prompt), request.parameters, kDefaultMaxTokensChat);
   // All of what comes is the answer, newlines at its beginning included.
   prepared.parser.continues_text = true;
   prepared.parser.parse_tools = false;

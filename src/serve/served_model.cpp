@@ -19,8 +19,8 @@ namespace {
 namespace fs = std::filesystem;
 using namespace prompt_texts;
 
-constexpr std::array kV4Tokens = {kBos,      kEos,        kUser, kAssistant, kThinkBegin,
-                                  kThinkEnd, kDsml,       kLatestReminder};
+constexpr std::array kV4Tokens = {kBos,        kEos,      kUser, kAssistant,
+                                  kThinkBegin, kThinkEnd, kDsml, kLatestReminder};
 constexpr size_t kEncoderBytesMax = 1 << 20;
 
 /// The encoder module that releases ship in a folder beside the weights; empty if there is none.
@@ -123,11 +123,11 @@ std::vector<int32_t> ServedModel::encode(const Prompt& prompt) const {
     for (const PromptSegment& segment : prompt.segments()) {
       if (!segment.is_template || segment.text.find(missing) == std::string::npos) continue;
       throw RequestError(
-          400, fmt::format("this model's tokenizer has no {} token, which the prompt needs: {}",
-                           missing,
-                           missing == kSystem ? "switch thinking off and leave system messages out"
-                           : missing == kDsml ? "leave tools out"
-                                              : "it cannot hold this conversation"));
+          400,
+          fmt::format("this model's tokenizer has no {} token, which the prompt needs: {}", missing,
+                      missing == kSystem ? "switch thinking off and leave system messages out"
+                      : missing == kDsml ? "leave tools out"
+                                         : "it cannot hold this conversation"));
     }
   }
   return encode_prompt(tokenizer_, prompt);

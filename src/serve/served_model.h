@@ -28,8 +28,8 @@ struct ServedModelOptions {
 /// immutable.
 class ServedModel {
  public:
-  /// Throws LoadError: checkpoint or tokenizer cannot be used, or do not belong together; UsageError
-  /// for an unknown prompt format.
+  /// Throws LoadError: checkpoint or tokenizer cannot be used, or do not belong together;
+  /// UsageError for an unknown prompt format.
   explicit ServedModel(const ServedModelOptions& options);
   ServedModel(const ServedModel&) = delete;
   ServedModel& operator=(const ServedModel&) = delete;

@@ -50,8 +50,8 @@ class SchedulerTest : public ::testing::Test {
     if (!scheduler_) make(small_options());
     engine::check_request(request, model_, options_);
     auto sink = std::make_shared<CollectingSink>();
-    scheduler_->add(std::make_unique<Sequence>(++last_id_, std::move(request), sink,
-                                               model_.num_tokens()));
+    scheduler_->add(
+        std::make_unique<Sequence>(++last_id_, std::move(request), sink, model_.num_tokens()));
     return sink;
   }
   Sink add(const std::vector<int32_t>& prompt, int64_t max_tokens) {
@@ -143,8 +143,8 @@ TEST_F(SchedulerTest, EndsByStopTokenAndBySink) {
   const std::vector<int32_t> expected = model_.expected_greedy(ids(10), 20);
   Request request = greedy_request(ids(10), 20);
   request.stop_tokens = {999, expected[4]};
-  const auto first = static_cast<size_t>(
-      std::find(expected.begin(), expected.end(), expected[4]) - expected.begin());
+  const auto first = static_cast<size_t>(std::find(expected.begin(), expected.end(), expected[4]) -
+                                         expected.begin());
   const auto by_token = add(request);
   run();
   EXPECT_EQ(by_token->wait().reason, StopReason::stop_token);

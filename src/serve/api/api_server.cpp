@@ -1,0 +1,188 @@
+#include "serve/api/api_server.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "serve/api/api_error.h"
+#include "serve/api/api_json.h"
+#include "serve/http/http_target.h"
+
+namespace lethe::serve {
+
+namespace {
+
+constexpr int kReaderThreads = 2;
+constexpr int64_t kMaxOutputTokens = 393'216;
+
+/// The prefixes under which all routes stand (section 1).
+std::string_view without_prefix(std::string_view path) {
+  for (const std::string_view prefix : {"/beta", "/v1"}) {
+    if (path.starts_with(prefix) && (path.size() == prefix.size() || path[prefix.size()] == '/')) {
+      path.remove_prefix(prefix.size());
+    }
+  }
+  return path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
+}
+
+void respond(const std::shared_ptr<HttpExchange>& exchange, const ApiError& error) {
+  exchange->respond(error.response());
+}
+
+HttpServerOptions http_options(HttpServerOptions options) {
+  if (!options.error_body) {
+    options.error_body = [](int status, std::string_view message) {
+      return api_error(status, std::string(message)).response();
+    };
+  }
+  return options;
+}
+
+/// Takes the same time wherever the difference is.
+bool same_secret(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size(); ++i) {
+    difference |= static_cast<unsigned char>(a[i]) ^
+                  static_cast<unsigned char>(b.empty() ? 0 : b[i % b.size()]);
+  }
+  return difference == 0;
+}
+
+}  // namespace
+
+const std::vector<ApiServer::Route>& ApiServer::routes() {
+  static const std::vector<Route> routes = {
+      {"GET", "/", &ApiServer::get_root, false},
+      {"GET", "/health", &ApiServer::get_health, false},
+      {"GET", "/models", &ApiServer::get_models},
+      {"GET", "/user/balance", &ApiServer::get_balance},
+      {"POST", "/chat/completions", &ApiServer::post_chat_completions},
+  };
+  return routes;
+}
+
+ApiServer::ApiServer(ApiOptions options)
+    : options_(std::move(options)),
+      http_(http_options(options_.http), [this](Exchange exchange) { handle(exchange); }),
+      tasks_(kReaderThreads) {}
+
+ApiServer::~ApiServer() = default;
+
+void ApiServer::handle(const Exchange& exchange) {
+  try {
+    dispatch(exchange);
+  } catch (const std::exception& error) {
+    respond(exchange, api_error(error));
+  }
+}
+
+void ApiServer::dispatch(const Exchange& exchange) {
+  const HttpRequest& request = exchange->request();
+  const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+  const std::string_view path = without_prefix(request.path);
+  const bool one_model = path.starts_with("/models/");
+  std::string allowed;
+  for (const Route& route : routes()) {
+    if (route.path != (one_model ? "/models" : path.empty() ? "/" : path)) continue;
+    if (route.method != method) {
+      allowed = route.method;
+      continue;
+    }
+    if (route.needs_key && !is_authorized(request)) {
+      respond(exchange, api_error(401, "Authentication fails: the request needs the API key that "
+                                       "Lethe was started with, as \"Authorization: Bearer KEY\"."));
+      return;
+    }
+    if (service_ == nullptr && route.handler != &ApiServer::get_health) {
+      respond(exchange, api_error(503, "The model is being loaded: try again in a moment."));
+      return;
+    }
+    (this->*route.handler)(exchange);
+    return;
+  }
+  ApiError error = allowed.empty()
+                       ? api_error(404, fmt::format("There is nothing at {} {}.", request.method,
+                                                    request.path))
+                       : api_error(405, fmt::format("{} takes {}.", request.path, allowed));
+  HttpResponse response = error.response();
+  if (!allowed.empty()) response.headers.emplace_back("Allow", allowed);
+  exchange->respond(std::move(response));
+}
+
+bool ApiServer::is_authorized(const HttpRequest& request) const {
+  if (options_.api_key.empty()) return true;
+  if (const auto header = request.header("authorization")) {
+    constexpr std::string_view kBearer = "Bearer ";
+    return header->starts_with(kBearer) &&
+           same_secret(header->substr(kBearer.size()), options_.api_key);
+  }
+  return same_secret(request.header("x-api-key").value_or(""), options_.api_key);
+}
+
+void ApiServer::get_root(const Exchange& exchange) {
+  exchange->respond({.status = 200,
+                     .headers = {{"Content-Type", "text/plain; charset=utf-8"}},
+                     .body = "Lethe " LETHE_VERSION ". The API is at /v1.\n"});
+}
+
+void ApiServer::get_health(const Exchange& exchange) {
+  const bool ready = service_ != nullptr;
+  exchange->respond(json_response(ready ? 200 : 503, {{"status", ready ? "ok" : "loading"}}));
+}
+
+void ApiServer::get_balance(const Exchange& exchange) {
+  exchange->respond(json_response(200, {{"is_available", true},
+                                        {"balance_infos",
+                                         Json::array({{{"currency", "USD"},
+                                                       {"total_balance", "0.00"},
+                                                       {"granted_balance", "0.00"},
+                                                       {"topped_up_balance", "0.00"}}})}}));
+}
+
+std::vector<std::string> ApiServer::model_names() const {
+  const ServedModel& model = service_.load()->model();
+  std::vector<std::string> names = {model.id()};
+  names.insert(names.end(), model.aliases().begin(), model.aliases().end());
+  return names;
+}
+
+Json ApiServer::model_json(const std::string& name) const {
+  const int64_t context = service_.load()->model().context_length();
+  return {{"id", name},
+          {"object", "model"},
+          {"owned_by", "deepseek"},
+          {"context_length", context},
+          {"max_output", std::min(context, kMaxOutputTokens)}};
+}
+
+void ApiServer::get_models(const Exchange& exchange) {
+  constexpr std::string_view kPrefix = "/models/";
+  const std::string_view path = without_prefix(exchange->request().path);
+  if (path.starts_with(kPrefix)) {
+    const std::string name = percent_decode(path.substr(kPrefix.size())).value_or("");
+    const std::vector<std::string> names = model_names();
+    if (std::ranges::find(names, name) == names.end()) {
+      respond(exchange, api_error(404, fmt::format("There is no model '{}'.", name)));
+    } else {
+      exchange->respond(json_response(200, model_json(name)));
+    }
+    return;
+  }
+  Json data = Json::array();
+  for (const std::string& name : model_names()) data.push_back(model_json(name));
+  exchange->respond(json_response(200, {{"object", "list"}, {"data", std::move(data)}}));
+}
+
+void ApiServer::log_answer(const HttpRequest& request, const ChatResult& result) const {
+  if (!options_.log) return;
+  const ChatUsage& usage = result.usage;
+  options_.log(fmt::format(
+      "{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}", request.peer,
+      request.path, usage.prompt_tokens, usage.cached_tokens, usage.waiting_s + usage.prefill_s,
+      usage.completion_tokens, usage.decode_s,
+      result.cancelled ? "the client left" : result.finish_reason,
+      result.error.empty() ? "" : ": " + result.error));
+}
+
+}  // namespace lethe::serve

@@ -1,0 +1,64 @@
+// POST /chat/completions (spec api.md section 2).
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "serve/api/api_error.h"
+#include "serve/api/api_json.h"
+#include "serve/api/api_server.h"
+#include "serve/api/chat_answer.h"
+
+namespace lethe::serve {
+
+namespace {
+
+int64_t unix_time() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(now).count();
+}
+
+}  // namespace
+
+void ApiServer::post_chat_completions(const Exchange& exchange) {
+  // Reading a long prompt takes longer than the server's thread may be away.
+  tasks_.post([this, exchange] {
+    try {
+      run_chat(exchange);
+    } catch (const std::exception& error) {
+      exchange->respond(api_error(error).response());
+    }
+  });
+}
+
+/// Everything that can be refused is refused before anything is sent.
+void ApiServer::run_chat(const Exchange& exchange) {
+  ChatService& service = *service_;
+  const Json body = parse_json(exchange->request().body);
+  const ChatRequest request = parse_chat_request(body, service.model().profile());
+  ChatFormat format;
+  format.id = random_id();
+  format.model = optional_string(body, "model");
+  if (format.model.empty()) format.model = service.model().id();
+  check_model_name(format.model);
+  PreparedRequest prepared = service.prepare(request);
+  format.created = unix_time();
+  format.thinking = prepared.thinking;
+  format.include_usage = request.parameters.include_usage;
+  format.usage_in_own_chunk = options_.usage_in_own_chunk;
+  const auto answer =
+      ChatAnswer::make(request.parameters.stream, exchange, service, std::move(format),
+                       [this, exchange](const ChatResult& result) {
+                         log_answer(exchange->request(), result);
+                       });
+  answer->started(service.start(std::move(prepared), answer));
+}
+
+void ApiServer::check_model_name(const std::string& name) const {
+  if (!options_.strict_models) return;
+  const std::vector<std::string> names = model_names();
+  if (std::ranges::find(names, name) == names.end()) {
+    throw RequestError(404, fmt::format("model: there is no '{}' here; see /v1/models", name));
+  }
+}
+
+}  // namespace lethe::serve
