@@ -18,8 +18,8 @@ struct HttpServerOptions {
   std::string host = "127.0.0.1";
   uint16_t port = 8000;           ///< 0: any free one
   size_t max_connections = 1024;  ///< further ones are answered with 503
-  size_t max_header_bytes = size_t{32}
-                            << 10;  ///< request line and headers; more is answered with 431
+  /// Request line and headers; more is answered with 431.
+  size_t max_header_bytes = size_t{32} << 10;
   size_t max_body_bytes = size_t{64} << 20;  ///< more is answered with 413
   /// A connection without a request is closed after this.
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(75);
