@@ -24,7 +24,7 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kMaxListed = 20;  // names in a list for people; --json has all
 
 struct Options {
-  std::string model{kDefaultModel};
+  std::string model;
   std::string draft;
   bool json = false;
   bool tensors = false;
@@ -220,8 +220,8 @@ void print_json(const Report& report, bool tensors) {
 }
 
 void run(const Options& options) {
-  const Checkpoint checkpoint =
-      Checkpoint::open(model_path(options.model), {.require_all = false, .draft_file = options.draft});
+  const Checkpoint checkpoint = Checkpoint::open(
+      model_path(options.model), {.require_all = false, .draft_file = options.draft});
   const Inspection inspection = inspect(checkpoint);
   Report report{checkpoint, inspection, options.check, {}};
   if (options.check) report.nans = find_nans(checkpoint, inspection);
@@ -241,7 +241,10 @@ void add_inspect(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("inspect", "What a checkpoint holds, checked against its configuration");
-  command->add_option("MODEL", options->model, "A directory, a .safetensors, a .gguf, or the built-in model (default)");
+  command
+      ->add_option("MODEL", options->model,
+                   "A directory, a .safetensors, a .gguf, or name of the built-in model")
+      ->required();
   command->add_option("--draft", options->draft,
                       "A GGUF with the MTP block (default: mtp*.gguf beside the model)");
   command->add_flag("--tensors", options->tensors, "List every tensor");

@@ -104,7 +104,8 @@ class LogitsRun {
   explicit LogitsRun(const LogitsOptions& options)
       : options_(options),
         tokens_(read_tokens(options.tokens_file)),
-        checkpoint_(Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file})),
+        checkpoint_(
+            Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file})),
         team_(options.compute.threads),
         device_(make_device(team_, options.compute)),
         model_(model::load_model(checkpoint_, device_,

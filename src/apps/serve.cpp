@@ -44,7 +44,8 @@ sigset_t end_signals() {
   return set;
 }
 
-/// Takes the signals that ask for an end on a thread of its own. All threads must have them blocked.
+/// Takes the signals that ask for an end on a thread of its own. All threads must have them
+/// blocked.
 class SignalThread {
  public:
   explicit SignalThread(std::function<void()> on_signal) {
@@ -143,7 +144,8 @@ void add_serve(CLI::App& app) {
   command->add_flag("--openai-usage", api.usage_in_own_chunk,
                     "End streams with usage as OpenAI does: a chunk of its own, if asked for");
   command
-      ->add_option("--max-body", api.http.max_body_bytes, "Size of a request at most (default: 64MB)")
+      ->add_option("--max-body", api.http.max_body_bytes,
+                   "Size of a request at most (default: 64MB)")
       ->transform(CLI::AsSizeValue(true));
   command->add_option("--max-running", options->max_running, "Requests computed at a time (16)")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));

@@ -132,8 +132,9 @@ void add_tokenize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokenize", "Text to token ids and pieces, and back");
   command
-      ->add_option("-m,--model", options->model,
-                   "Directory of a model, .gguf file, tokenizer.json, or name of the built-in model")
+      ->add_option(
+          "-m,--model", options->model,
+          "Directory of a model, .gguf file, tokenizer.json, or name of the built-in model")
       ->capture_default_str();
   CLI::Option* text = command->add_option("text", options->text, "The text");
   CLI::Option* file = command->add_option("--file", options->file, "Read the text; - is stdin");

@@ -23,8 +23,8 @@ struct ApiError {
 
 /// The type that goes with a status.
 ApiError api_error(int status, std::string message);
-/// From an exception of this program: RequestError, PromptError, UsageError, JsonError: the client's
-/// fault, 400 or what the exception says; BusyError: 429; anything else: 500.
+/// From an exception of this program: RequestError, PromptError, UsageError, JsonError: the
+/// client's fault, 400 or what the exception says; BusyError: 429; anything else: 500.
 ApiError api_error(const std::exception& exception);
 
 }  // namespace lethe::serve

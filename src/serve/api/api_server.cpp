@@ -79,7 +79,8 @@ void ApiServer::handle(const Exchange& exchange) {
 
 void ApiServer::dispatch(const Exchange& exchange) {
   const HttpRequest& request = exchange->request();
-  const std::string_view method = request.method == "HEAD" ? "GET" : std::string_view(request.method);
+  const std::string_view method =
+      request.method == "HEAD" ? "GET" : std::string_view(request.method);
   const std::string_view path = without_prefix(request.path);
   const bool one_model = path.starts_with("/models/");
   std::string allowed;
@@ -90,8 +91,9 @@ void ApiServer::dispatch(const Exchange& exchange) {
       continue;
     }
     if (route.needs_key && !is_authorized(request)) {
-      respond(exchange, api_error(401, "Authentication fails: the request needs the API key that "
-                                       "Lethe was started with, as \"Authorization: Bearer KEY\"."));
+      respond(exchange, api_error(401,
+                                  "Authentication fails: the request needs the API key that "
+                                  "Lethe was started with, as \"Authorization: Bearer KEY\"."));
       return;
     }
     if (service_ == nullptr && route.handler != &ApiServer::get_health) {
@@ -101,10 +103,10 @@ void ApiServer::dispatch(const Exchange& exchange) {
     (this->*route.handler)(exchange);
     return;
   }
-  ApiError error = allowed.empty()
-                       ? api_error(404, fmt::format("There is nothing at {} {}.", request.method,
-                                                    request.path))
-                       : api_error(405, fmt::format("{} takes {}.", request.path, allowed));
+  ApiError error =
+      allowed.empty()
+          ? api_error(404, fmt::format("There is nothing at {} {}.", request.method, request.path))
+          : api_error(405, fmt::format("{} takes {}.", request.path, allowed));
   HttpResponse response = error.response();
   if (!allowed.empty()) response.headers.emplace_back("Allow", allowed);
   exchange->respond(std::move(response));
@@ -132,12 +134,12 @@ void ApiServer::get_health(const Exchange& exchange) {
 }
 
 void ApiServer::get_balance(const Exchange& exchange) {
-  exchange->respond(json_response(200, {{"is_available", true},
-                                        {"balance_infos",
-                                         Json::array({{{"currency", "USD"},
-                                                       {"total_balance", "0.00"},
-                                                       {"granted_balance", "0.00"},
-                                                       {"topped_up_balance", "0.00"}}})}}));
+  exchange->respond(
+      json_response(200, {{"is_available", true},
+                          {"balance_infos", Json::array({{{"currency", "USD"},
+                                                          {"total_balance", "0.00"},
+                                                          {"granted_balance", "0.00"},
+                                                          {"topped_up_balance", "0.00"}}})}}));
 }
 
 std::vector<std::string> ApiServer::model_names() const {
@@ -177,12 +179,12 @@ void ApiServer::get_models(const Exchange& exchange) {
 void ApiServer::log_answer(const HttpRequest& request, const ChatResult& result) const {
   if (!options_.log) return;
   const ChatUsage& usage = result.usage;
-  options_.log(fmt::format(
-      "{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}", request.peer,
-      request.path, usage.prompt_tokens, usage.cached_tokens, usage.waiting_s + usage.prefill_s,
-      usage.completion_tokens, usage.decode_s,
-      result.cancelled ? "the client left" : result.finish_reason,
-      result.error.empty() ? "" : ": " + result.error));
+  options_.log(fmt::format("{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}",
+                           request.peer, request.path, usage.prompt_tokens, usage.cached_tokens,
+                           usage.waiting_s + usage.prefill_s, usage.completion_tokens,
+                           usage.decode_s,
+                           result.cancelled ? "the client left" : result.finish_reason,
+                           result.error.empty() ? "" : ": " + result.error));
 }
 
 }  // namespace lethe::serve

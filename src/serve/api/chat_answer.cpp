@@ -88,7 +88,7 @@ class WholeAnswer : public ChatAnswer {
   void finish(const ChatResult& result) override {
     const HttpResponse response =
         result.failed ? api_error(500, result.error).response()
-               : json_response(200, message_.response(format(), result, logprobs().take()));
+                      : json_response(200, message_.response(format(), result, logprobs().take()));
     if (!has_begun_) {
       exchange().respond(response);
       return;

@@ -45,11 +45,9 @@ void ApiServer::run_chat(const Exchange& exchange) {
   format.thinking = prepared.thinking;
   format.include_usage = request.parameters.include_usage;
   format.usage_in_own_chunk = options_.usage_in_own_chunk;
-  const auto answer =
-      ChatAnswer::make(request.parameters.stream, exchange, service, std::move(format),
-                       [this, exchange](const ChatResult& result) {
-                         log_answer(exchange->request(), result);
-                       });
+  const auto answer = ChatAnswer::make(
+      request.parameters.stream, exchange, service, std::move(format),
+      [this, exchange](const ChatResult& result) { log_answer(exchange->request(), result); });
   answer->started(service.start(std::move(prepared), answer));
 }
 
