@@ -105,14 +105,13 @@ LETHE_AVX2_INLINE __m256 half_e8m0(__m128i eight_bytes) noexcept {
   // 2^-127 is subnormal, and NaN has a mantissa bit: the same one.
   const __m256i special = _mm256_or_si256(_mm256_cmpeq_epi32(e, _mm256_setzero_si256()),
                                           _mm256_cmpeq_epi32(e, _mm256_set1_epi32(255)));
-  const __m256i value = _mm256_or_si256(
-      _mm256_slli_epi32(e, 23), _mm256_and_si256(special, _mm256_set1_epi32(0x00400000)));
+  const __m256i value = _mm256_or_si256(_mm256_slli_epi32(e, 23),
+                                        _mm256_and_si256(special, _mm256_set1_epi32(0x00400000)));
   return _mm256_mul_ps(_mm256_castsi256_ps(value), _mm256_set1_ps(0.5F));
 }
 /// Bits [shift, shift + width) of each int as f32.
 LETHE_AVX2_INLINE __m256 field(__m256i v, int shift, int mask) noexcept {
-  return _mm256_cvtepi32_ps(
-      _mm256_and_si256(_mm256_srli_epi32(v, shift), _mm256_set1_epi32(mask)));
+  return _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(v, shift), _mm256_set1_epi32(mask)));
 }
 
 template <int kBytes, bool kWholeSteps, bool kNotNegative, bool kTwoScales, bool kHasMins>
@@ -290,8 +289,7 @@ LETHE_AVX2_INLINE void scale_mins(const uint8_t* block, StepScales& out) noexcep
   const uint64_t scale = (first & kLow6) | ((third & kLow4) | (first >> 6 & kTop2) << 4) << 32;
   const uint64_t min = (second & kLow6) | ((third >> 4 & kLow4) | (second >> 6 & kTop2) << 4) << 32;
   const auto as_f32 = [](uint64_t eight) {
-    return _mm256_cvtepi32_ps(
-        _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(eight))));
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(eight))));
   };
   out.scales[0] = _mm256_mul_ps(half_at_all(block), as_f32(scale));
   out.mins[0] = _mm256_mul_ps(half_at_all(block + 2), as_f32(min));

@@ -115,8 +115,7 @@ struct IQ3_XXS : FormatBase<98, true, false, false, false>, ByGroup<IQ3_XXS> {
                       expand_signs(load<uint32_t>(block + 66 + 4 * g)));
   }
   LETHE_AVX2_INLINE static void scales(const Step& s, StepScales& out) noexcept {
-    out.scales[0] =
-        half_step_scale(half_at_all(s.data), field(load256(s.data + 66), 28, 15), 0.5F);
+    out.scales[0] = half_step_scale(half_at_all(s.data), field(load256(s.data + 66), 28, 15), 0.5F);
   }
 };
 
@@ -149,8 +148,8 @@ struct IQ4_XS : FormatBase<136, true, false, false, false>, ByGroup<IQ4_XS> {
     const __m256i six =
         _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi32(15)),
                         _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4));
-    out.scales[0] = _mm256_mul_ps(half_at_all(s.data), _mm256_cvtepi32_ps(_mm256_sub_epi32(
-                                                           six, _mm256_set1_epi32(32))));
+    out.scales[0] = _mm256_mul_ps(half_at_all(s.data),
+                                  _mm256_cvtepi32_ps(_mm256_sub_epi32(six, _mm256_set1_epi32(32))));
   }
 };
 
@@ -175,8 +174,7 @@ struct IQ1_S : FormatBase<50, true, false, false, false>, ByGroup<IQ1_S> {
     const __m256 odd = _mm256_cvtepi32_ps(
         _mm256_or_si256(_mm256_and_si256(_mm256_srli_epi32(high, 11), _mm256_set1_epi32(14)),
                         _mm256_set1_epi32(1)));
-    out.scales[0] =
-        _mm256_mul_ps(_mm256_mul_ps(half_at_all(s.data), odd), _mm256_set1_ps(0.125F));
+    out.scales[0] = _mm256_mul_ps(_mm256_mul_ps(half_at_all(s.data), odd), _mm256_set1_ps(0.125F));
   }
 };
 
@@ -199,8 +197,7 @@ struct IQ1_M : FormatBase<56, true, false, true, false>, ByGroup<IQ1_M> {
     // Group g: the fields of 3 bits at 6 (g % 2) of word g / 2.
     const __m128i packed = _mm_cvtsi64_si128(static_cast<int64_t>(words));
     const __m256i twice = _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(packed, packed));
-    const __m256i fields =
-        _mm256_srlv_epi32(twice, _mm256_setr_epi32(0, 6, 0, 6, 0, 6, 0, 6));
+    const __m256i fields = _mm256_srlv_epi32(twice, _mm256_setr_epi32(0, 6, 0, 6, 0, 6, 0, 6));
     out.scales[0] = eighth_scale(d, fields);
     out.scales[1] = eighth_scale(d, _mm256_srli_epi32(fields, 3));
   }

@@ -33,8 +33,8 @@ float dot_f32(const float* a, const float* b, int64_t n) noexcept {
     const int64_t rest = n - i;
     first = _mm256_add_ps(first, _mm256_mul_ps(load_some(a + i, rest), load_some(b + i, rest)));
     if (rest > 8) {
-      last = _mm256_add_ps(last, _mm256_mul_ps(load_some(a + i + 8, rest - 8),
-                                               load_some(b + i + 8, rest - 8)));
+      last = _mm256_add_ps(
+          last, _mm256_mul_ps(load_some(a + i + 8, rest - 8), load_some(b + i + 8, rest - 8)));
     }
   }
   const __m256 eight = _mm256_add_ps(first, last);
@@ -61,8 +61,8 @@ double dot_f64(const float* a, const float* b, int64_t n) noexcept {
     const __m256 y = load_some(b + i, n - i);
     first = _mm256_fmadd_pd(to_f64(_mm256_castps256_ps128(x)), to_f64(_mm256_castps256_ps128(y)),
                             first);
-    last = _mm256_fmadd_pd(to_f64(_mm256_extractf128_ps(x, 1)),
-                           to_f64(_mm256_extractf128_ps(y, 1)), last);
+    last = _mm256_fmadd_pd(to_f64(_mm256_extractf128_ps(x, 1)), to_f64(_mm256_extractf128_ps(y, 1)),
+                           last);
   }
   const __m256d four = _mm256_add_pd(first, last);
   const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));

@@ -12,8 +12,8 @@ namespace {
 using quant::Encoding;
 
 constexpr int kGroup = 32;
-constexpr int kGroups = 8;                // of a step
-constexpr int kStep = kGroup * kGroups;   // elements
+constexpr int kGroups = 8;               // of a step
+constexpr int kStep = kGroup * kGroups;  // elements
 constexpr int64_t kTokenTile = 8;        // tokens that share one unpacked step
 
 /// A token's activations of one step.
@@ -61,10 +61,10 @@ template <typename Format>
 LETHE_AVX2_INLINE __m256 group_mins(const StepScales& w, const int32_t* sums) noexcept {
   const __m256 first = _mm256_castsi256_ps(load256(sums));
   const __m256 second = _mm256_castsi256_ps(load256(sums + 8));
-  const __m256i even = _mm256_permute4x64_epi64(
-      _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88)), 0xD8);
-  const __m256i odd = _mm256_permute4x64_epi64(
-      _mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xDD)), 0xD8);
+  const __m256i even =
+      _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88)), 0xD8);
+  const __m256i odd =
+      _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xDD)), 0xD8);
   if constexpr (Format::kHalfScales) return two_products(w.mins[0], even, w.mins[1], odd);
   return _mm256_mul_ps(w.mins[0], to_f32(_mm256_add_epi32(even, odd)));
 }

@@ -19,10 +19,10 @@ using quant::Encoding;
 
 #define LETHE_AVX2_INLINE [[gnu::always_inline]] inline
 
-constexpr int64_t kChunk = 32;       // elements that a cursor decodes at a time
-constexpr int64_t kPiece = 256;      // elements decoded for several tokens
-constexpr int64_t kTokenTile = 8;    // tokens that share them
-constexpr int64_t kTokenGroup = 4;   // tokens whose sums stay in registers
+constexpr int64_t kChunk = 32;      // elements that a cursor decodes at a time
+constexpr int64_t kPiece = 256;     // elements decoded for several tokens
+constexpr int64_t kTokenTile = 8;   // tokens that share them
+constexpr int64_t kTokenGroup = 4;  // tokens whose sums stay in registers
 constexpr int kVectors = kChunk / 8;
 
 template <typename T>
@@ -108,8 +108,9 @@ struct F16Cursor {
     p += 2 * kChunk;
   }
   LETHE_AVX2_INLINE static void widen(const std::byte* halves, __m256* out) noexcept {
-    const __m256i parity = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
-                                            0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+    const __m256i parity =
+        _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
+                         0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
     const __m256i split =
         _mm256_permute4x64_epi64(_mm256_shuffle_epi8(load256(halves), parity), 0xD8);
     out[0] = _mm256_cvtph_ps(_mm256_castsi256_si128(split));

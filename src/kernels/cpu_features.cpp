@@ -27,8 +27,8 @@ CpuFeatures cpu_features() noexcept {
   constexpr uint32_t kOsXsave = 1u << 27;
   constexpr uint32_t kAvx = 1u << 28;
   constexpr uint32_t kF16c = 1u << 29;
-  constexpr uint32_t kAvx2 = 1u << 5;      // of leaf 7
-  constexpr uint64_t kSseAndAvx = 0b110;   // of the saved states
+  constexpr uint32_t kAvx2 = 1u << 5;     // of leaf 7
+  constexpr uint64_t kSseAndAvx = 0b110;  // of the saved states
   uint32_t eax = 0;
   uint32_t ebx = 0;
   uint32_t ecx = 0;
