@@ -64,7 +64,7 @@ struct ThreadTeam::Impl {
   std::mutex mutex;
   std::condition_variable wake;
   std::condition_variable done;
-  const std::function<void(int)>* part = nullptr;
+  const std::function<void(int)>* part = nullptr;  // null between regions
   std::atomic<uint64_t> generation{0};
   std::atomic<int> running{0};
   std::atomic<bool> stopping{false};
@@ -115,7 +115,7 @@ struct ThreadTeam::Impl {
     bool asleep = false;
     {
       std::lock_guard lock(mutex);
-      LETHE_CHECK(running == 0, "ThreadTeam regions do not nest");
+      LETHE_CHECK(part == nullptr, "ThreadTeam regions do not nest");
       part = &work;
       running = static_cast<int>(workers.size());
       failure = nullptr;
