@@ -79,6 +79,35 @@ void fma_row_f32(float* acc, const float* x, float s, int64_t n) noexcept {
   for (; i < n; ++i) acc[i] += s * x[i];
 }
 
+/// kVectors * 8 columns of fma_rows_f32, whose sums stay in registers.
+template <int kVectors>
+[[gnu::always_inline]] inline void fma_columns(float* acc, const float* rows, const float* s,
+                                               int64_t count, int64_t n) noexcept {
+  __m256 sums[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) sums[v] = _mm256_loadu_ps(acc + 8 * v);
+  for (int64_t k = 0; k < count; ++k, rows += n) {
+    const __m256 factor = _mm256_broadcast_ss(s + k);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      const __m256 product = _mm256_mul_ps(factor, _mm256_loadu_ps(rows + 8 * v));
+      sums[v] = _mm256_add_ps(sums[v], product);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(acc + 8 * v, sums[v]);
+}
+
+void fma_rows_f32(float* acc, const float* rows, const float* s, int64_t count,
+                  int64_t n) noexcept {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) fma_columns<8>(acc + i, rows + i, s, count, n);
+  for (; i + 8 <= n; i += 8) fma_columns<1>(acc + i, rows + i, s, count, n);
+  for (; i < n; ++i) {
+    for (int64_t k = 0; k < count; ++k) acc[i] += s[k] * rows[k * n + i];
+  }
+}
+
 void fma_row_f64(double* acc, const float* x, double s, int64_t n) noexcept {
   const __m256d factor = _mm256_set1_pd(s);
   int64_t i = 0;
@@ -95,6 +124,7 @@ void install_avx2_dots(KernelTable& table) noexcept {
   table.dot_f32 = dot_f32;
   table.dot_f64 = dot_f64;
   table.fma_row_f32 = fma_row_f32;
+  table.fma_rows_f32 = fma_rows_f32;
   table.fma_row_f64 = fma_row_f64;
 }
 

@@ -21,7 +21,7 @@ using quant::Encoding;
 
 constexpr int64_t kChunk = 32;      // elements that a cursor decodes at a time
 constexpr int64_t kPiece = 256;     // elements decoded for several tokens
-constexpr int64_t kTokenTile = 8;   // tokens that share them
+constexpr int64_t kTokenTile = 16;  // tokens that share them
 constexpr int64_t kTokenGroup = 4;  // tokens whose sums stay in registers
 constexpr int kVectors = kChunk / 8;
 

@@ -23,7 +23,10 @@ struct KernelTable {
   double (*dot_f64)(const float* a, const float* b, int64_t n) noexcept;
   /// acc[i] += s * x[i]. acc, x: f32 [n], not overlapping. Product and sum rounded to f32.
   void (*fma_row_f32)(float* acc, const float* x, float s, int64_t n) noexcept;
-  /// The same with acc: f64 [n] and an f64 product. For `official`.
+  /// The same for `count` rows, row k at rows + k * n with factor s[k], one row after the other.
+  void (*fma_rows_f32)(float* acc, const float* rows, const float* s, int64_t count,
+                       int64_t n) noexcept;
+  /// fma_row_f32 with acc: f64 [n] and an f64 product. For `official`.
   void (*fma_row_f64)(double* acc, const float* x, double s, int64_t n) noexcept;
 
   /// Dot products of one encoded weight row with several tokens, by quant::Encoding. A plain array:

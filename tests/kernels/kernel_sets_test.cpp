@@ -168,6 +168,25 @@ TEST(KernelSetFmaRows, GiveTheScalarBits) {
   }
 }
 
+TEST(KernelSetFmaRows, SeveralRowsGiveTheBitsOfOneAfterTheOther) {
+  for (const KernelTable* set : runnable_sets()) {
+    for (const int64_t n : {1, 7, 8, 63, 64, 65, 144, 512}) {
+      for (const int64_t count : {0, 1, 5, 64}) {
+        const std::vector<float> rows = random_values(n * count, 54);
+        const std::vector<float> factors = random_values(count, 55);
+        std::vector<float> expected = random_values(n, 56);
+        std::vector<float> acc = expected;
+        for (int64_t k = 0; k < count; ++k) {
+          scalar_kernels().fma_row_f32(expected.data(), rows.data() + k * n,
+                                       factors[static_cast<size_t>(k)], n);
+        }
+        set->fma_rows_f32(acc.data(), rows.data(), factors.data(), count, n);
+        EXPECT_TRUE(same(expected, acc)) << set->name << " " << n << " " << count;
+      }
+    }
+  }
+}
+
 TEST(KernelSets, AreChosenByName) {
   EXPECT_EQ(&select_kernels("auto"), &kernel_table());
   EXPECT_EQ(&select_kernels("scalar"), &scalar_kernels());
