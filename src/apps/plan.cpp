@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/checkpoint_cost.h"
 #include "apps/commands.h"
 #include "apps/units.h"
 #include "base/error.h"
@@ -67,23 +68,11 @@ Column preset_column(const std::string& preset, int64_t context) {
   return column;
 }
 
-/// Bytes of a weight and its scales; two matrices may share a tensor.
-int64_t stored_bytes(const StoredWeight& weight) {
-  auto bytes = static_cast<int64_t>(weight.tensor.data.size());
-  if (weight.cols >= 0) bytes = bytes / weight.tensor.shape.back() * weight.cols;
-  return bytes + (weight.scale ? static_cast<int64_t>(weight.scale->data.size()) : 0);
-}
-
 /// A checkpoint on disk: bytes of the encodings it really uses.
 Column checkpoint_column(const std::string& path, int64_t context) {
   const Checkpoint checkpoint = Checkpoint::open(path);
-  const auto stored = [&checkpoint](const TensorSpec& spec) -> std::optional<int64_t> {
-    const std::optional<StoredWeight> weight = checkpoint.find(spec.name);
-    if (!weight) return std::nullopt;
-    return stored_bytes(*weight);
-  };
   const ModelConfig& config = checkpoint.config();
-  Column column = config_column(config, weight_costs(config, stored), context);
+  Column column = config_column(config, checkpoint_weight_costs(checkpoint), context);
   if (column.name.empty()) column.name = path;
   return column;
 }

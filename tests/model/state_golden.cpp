@@ -1,9 +1,11 @@
 // Properties that hold bit for bit in every numerics mode, on every golden checkpoint: a sequence
 // that was forked, saved and restored, taken back, batched with others, or run on another number of
 // threads goes on as if nothing had happened.
+#include <cmath>
 #include <tuple>
 
 #include "base/error.h"
+#include "model/filled_state.h"
 #include "model_fixture.h"
 
 namespace lethe::testing {
@@ -133,6 +135,22 @@ TEST_P(StateProperties, SizeIsForeseen) {
   }
   EXPECT_NEAR(entry_bytes / rows, 1, 0.01);
   EXPECT_GE(layout.bytes_at(0), layout.rolling_bytes());
+}
+
+TEST_P(StateProperties, AFilledStateHasTheRowsOfItsLength) {
+  const LoadedModel model = load();
+  for (const int64_t position : {300, 1000}) {
+    model::SequenceState state = model->new_state();
+    model.logits(state, tokens(0, kTokens - 4));
+    model::fill_state(state, position);
+    EXPECT_EQ(state.position(), position);
+    model::SequenceState copy = model->new_state();
+    copy.restore(state.snapshot());  // refuses a state whose rows do not fit its position
+    for (const float logit : model.logits(state, tokens(0, 3)).values()) {
+      ASSERT_TRUE(std::isfinite(logit));
+    }
+    EXPECT_LE(state.size_bytes(), state.layout().bytes_at(position + 3));
+  }
 }
 
 TEST_P(StateProperties, DamagedBytesAreRefused) {

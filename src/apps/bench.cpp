@@ -1,0 +1,149 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "apps/builtin_model.h"
+#include "apps/commands.h"
+#include "apps/compute_options.h"
+#include "apps/machine_probe.h"
+#include "apps/model_bench.h"
+#include "base/error.h"
+#include "base/json_py.h"
+#include "base/progress.h"
+
+namespace lethe::apps {
+namespace {
+
+struct BenchOptions {
+  std::string model{kDefaultModel};
+  std::string draft_file;
+  ComputeOptions compute;
+  std::vector<int64_t> depths = {1024};
+  std::vector<int64_t> prefill = {512};
+  int64_t decode = 16;
+  int64_t chunk = 512;
+  int repeats = 3;
+  bool json = false;
+  bool csv = false;
+};
+
+Json probe_json(const MachineLimits& limits, int threads) {
+  return {{"kind", "probe"},
+          {"threads", threads},
+          {"read_gb_s", limits.read_gb_s},
+          {"int8_gop_s", limits.int8_gop_s},
+          {"bf16_gflop_s", limits.bf16_gflop_s}};
+}
+
+Json row_json(const BenchRow& row, int threads) {
+  return {{"kind", kind_name(row.kind)},
+          {"depth", row.depth},
+          {"tokens", row.tokens},
+          {"threads", threads},
+          {"tokens_per_s", row.tokens_per_s},
+          {"lowest_tokens_per_s", row.lowest},
+          {"highest_tokens_per_s", row.highest},
+          {"limit_tokens_per_s", row.limit_tokens_per_s},
+          {"share", row.share()},
+          {"bytes_per_token", row.bytes_per_token},
+          {"operations_per_token", row.operations_per_token}};
+}
+
+void print_table(const MachineLimits& limits, const std::vector<BenchRow>& rows, int threads,
+                 std::string_view isa) {
+  fmt::print("{} threads, {} kernels: memory {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} Gflop/s\n\n",
+             threads, isa, limits.read_gb_s, limits.int8_gop_s, limits.bf16_gflop_s);
+  fmt::print("{:8} {:>9} {:>7} {:>10} {:>21} {:>10} {:>7}\n", "", "depth", "tokens", "tokens/s",
+             "lowest to highest", "limit", "share");
+  for (const BenchRow& row : rows) {
+    fmt::print("{:8} {:>9} {:>7} {:>10.2f} {:>21} {:>10.2f} {:>6.1f}%\n", kind_name(row.kind),
+               row.depth, row.tokens, row.tokens_per_s,
+               fmt::format("{:.2f} to {:.2f}", row.lowest, row.highest), row.limit_tokens_per_s,
+               100 * row.share());
+  }
+}
+
+void print_csv(const MachineLimits& limits, const std::vector<BenchRow>& rows, int threads) {
+  fmt::print(
+      "kind,depth,tokens,threads,tokens_per_s,lowest,highest,limit_tokens_per_s,share,read_gb_s,"
+      "int8_gop_s,bf16_gflop_s\n");
+  for (const BenchRow& row : rows) {
+    fmt::print("{},{},{},{},{:.4f},{:.4f},{:.4f},{:.4f},{:.4f},{:.2f},{:.1f},{:.1f}\n",
+               kind_name(row.kind), row.depth, row.tokens, threads, row.tokens_per_s, row.lowest,
+               row.highest, row.limit_tokens_per_s, row.share(), limits.read_gb_s,
+               limits.int8_gop_s, limits.bf16_gflop_s);
+  }
+}
+
+void run(const BenchOptions& options) {
+  if (options.json && options.csv) throw UsageError("bench: --json or --csv, not both");
+  const Checkpoint checkpoint =
+      Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file});
+  ThreadTeam team(options.compute.threads);
+  const ops::Device device = make_device(team, options.compute);
+  const auto model = model::load_model(checkpoint, device);
+  const MachineLimits limits = probe_machine(team, device.kernels());
+  ModelBench bench(checkpoint, *model, limits);
+  const auto jobs = static_cast<int64_t>(options.depths.size()) *
+                    ((options.decode > 0 ? 1 : 0) + static_cast<int64_t>(options.prefill.size()));
+  Progress progress("bench", jobs * options.repeats, "runs");
+  bench.on_repeat = [&](const BenchRow&, int) { progress.advance(1); };
+  std::vector<BenchRow> rows;
+  for (const int64_t depth : options.depths) {
+    if (options.decode > 0) rows.push_back(bench.decode(depth, options.decode, options.repeats));
+    for (const int64_t tokens : options.prefill) {
+      rows.push_back(bench.prefill(depth, tokens, options.chunk, options.repeats));
+    }
+  }
+  if (options.json) {
+    Json out = Json::array({probe_json(limits, team.size())});
+    for (const BenchRow& row : rows) out.push_back(row_json(row, team.size()));
+    fmt::print("{}\n", out.dump(1));
+  } else if (options.csv) {
+    print_csv(limits, rows, team.size());
+  } else {
+    print_table(limits, rows, team.size(), device.kernels().name);
+  }
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command =
+      app.add_subcommand("bench", "Speed at given depths, against the machine's limits");
+  command
+      ->add_option("-m,--model", options->model,
+                   "Directory, .safetensors, .gguf, or name of the built-in model")
+      ->capture_default_str();
+  command->add_option("--draft", options->draft_file,
+                      "GGUF with the MTP block (default: a sibling mtp*.gguf)");
+  command->add_option("--depth", options->depths, "Tokens in the cache before; a list: 0,4096")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--prefill", options->prefill, "Tokens to take in at once; a list; none: 0")
+      ->delimiter(',')
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--decode", options->decode, "Tokens to take in one by one; none: 0")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--chunk", options->chunk, "Tokens per prefill step")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+      ->capture_default_str();
+  command->add_option("--repeat", options->repeats, "Times each is measured; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "An array of objects, the probe first");
+  command->add_flag("--csv", options->csv, "A table for a spreadsheet");
+  add_compute_options(*command, options->compute);
+  command->callback([options] {
+    std::erase(options->prefill, 0);
+    run(*options);
+  });
+}
+
+}  // namespace lethe::apps

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "tensor/checkpoint.h"
+#include "tensor/cost_model.h"
+
+namespace lethe::apps {
+
+/// The weights of a checkpoint by part, in the encodings that its files really use.
+WeightCosts checkpoint_weight_costs(const Checkpoint& checkpoint);
+
+}  // namespace lethe::apps

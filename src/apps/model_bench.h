@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/machine_probe.h"
+#include "model/model.h"
+#include "tensor/checkpoint.h"
+
+namespace lethe::apps {
+
+/// One measurement.
+struct BenchRow {
+  enum class Kind { decode, prefill };
+  Kind kind = Kind::decode;
+  int64_t depth = 0;               ///< tokens in the state before
+  int64_t tokens = 0;              ///< computed in each repeat
+  double tokens_per_s = 0;         ///< median over the repeats
+  double lowest = 0;               ///< of the repeats
+  double highest = 0;
+  double limit_tokens_per_s = 0;   ///< what the machine's limits allow
+  double bytes_per_token = 0;      ///< decode: weights and cache that one token reads
+  double operations_per_token = 0; ///< multiply-adds count twice
+
+  double share() const { return limit_tokens_per_s > 0 ? tokens_per_s / limit_tokens_per_s : 0; }
+};
+std::string_view kind_name(BenchRow::Kind kind);
+
+/// Times forward passes of a model at given depths, reached by copying cache rows instead of
+/// computing (model/filled_state.h). One sequence, random tokens. The model must not be in use.
+class ModelBench {
+ public:
+  ModelBench(const Checkpoint& checkpoint, model::Model& model, const MachineLimits& limits);
+
+  /// `tokens` one by one after `depth` tokens. Limit: bytes read per token at the read bandwidth.
+  BenchRow decode(int64_t depth, int64_t tokens, int repeats);
+  /// `tokens` in chunks of `chunk`. Limit: operations per token at the int8 rate.
+  BenchRow prefill(int64_t depth, int64_t tokens, int64_t chunk, int repeats);
+
+  /// Called before each repeat, to show progress.
+  std::function<void(const BenchRow&, int repeat)> on_repeat;
+
+ private:
+  model::SequenceState state_at(int64_t depth);
+  std::vector<int32_t> random_tokens(int64_t count);
+  void measure(BenchRow& row, int64_t chunk, int repeats);
+
+  const Checkpoint& checkpoint_;
+  model::Model& model_;
+  MachineLimits limits_;
+  int64_t weight_bytes_;  // that one token reads
+  uint64_t random_ = 1;
+};
+
+}  // namespace lethe::apps

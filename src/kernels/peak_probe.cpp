@@ -1,0 +1,70 @@
+#include "kernels/peak_probe.h"
+
+namespace lethe::kernels {
+
+namespace {
+
+constexpr int kLanes = 64;
+
+/// Keeps a value alive without storing it.
+template <typename T>
+void use(T& value) {
+  asm volatile("" : "+m"(value));
+}
+
+double scalar_int8_ops(int64_t rounds) noexcept {
+  int16_t a[kLanes];
+  int16_t b[kLanes];
+  int32_t sums[kLanes] = {};
+  for (int i = 0; i < kLanes; ++i) {
+    a[i] = static_cast<int16_t>(i - 30);
+    b[i] = static_cast<int16_t>(7 - i);
+  }
+  for (int64_t r = 0; r < rounds; ++r) {
+    use(a);
+    for (int i = 0; i < kLanes; ++i) sums[i] += a[i] * b[i];
+  }
+  use(sums);
+  return 2.0 * kLanes * static_cast<double>(rounds);
+}
+
+double scalar_bf16_flops(int64_t rounds) noexcept {
+  float a[kLanes];
+  float b[kLanes];
+  float sums[kLanes] = {};
+  for (int i = 0; i < kLanes; ++i) {
+    a[i] = static_cast<float>(i);
+    b[i] = 1.0f / static_cast<float>(i + 1);
+  }
+  for (int64_t r = 0; r < rounds; ++r) {
+    use(a);
+    for (int i = 0; i < kLanes; ++i) sums[i] += a[i] * b[i];
+  }
+  use(sums);
+  return 2.0 * kLanes * static_cast<double>(rounds);
+}
+
+PeakProbe make_probe(bool avx2) noexcept {
+  PeakProbe probe{};
+  install_scalar_peak_probe(probe);
+#if defined(__x86_64__)
+  if (avx2) install_avx2_peak_probe(probe);
+#endif
+  return probe;
+}
+
+}  // namespace
+
+void install_scalar_peak_probe(PeakProbe& probe) noexcept {
+  probe.int8_ops = scalar_int8_ops;
+  probe.bf16_flops = scalar_bf16_flops;
+}
+
+const PeakProbe& peak_probe(const KernelTable& set) noexcept {
+  static const PeakProbe scalar = make_probe(false);
+  if (set.name != "avx2") return scalar;
+  static const PeakProbe avx2 = make_probe(true);
+  return avx2;
+}
+
+}  // namespace lethe::kernels

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/kernel_table.h"
+
+namespace lethe::kernels {
+
+/// Loops that do nothing but the dot products of an instruction set, in registers: how fast they
+/// can be at best on one thread of this machine. Each runs `rounds` times over a fixed piece of work
+/// and returns how many operations that were (a multiply-add is two).
+struct PeakProbe {
+  /// int8 x int8 into int32, with the instructions that the set's row dots use.
+  double (*int8_ops)(int64_t rounds) noexcept;
+  /// Products of bf16 into f32: widened where the set has no instruction for them.
+  double (*bf16_flops)(int64_t rounds) noexcept;
+};
+
+/// The probe of a set (kernel_sets.h).
+const PeakProbe& peak_probe(const KernelTable& set) noexcept;
+
+/// Parts of it. The second only for a CPU with AVX2 and FMA.
+void install_scalar_peak_probe(PeakProbe& probe) noexcept;
+void install_avx2_peak_probe(PeakProbe& probe) noexcept;
+
+}  // namespace lethe::kernels

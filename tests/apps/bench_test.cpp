@@ -1,0 +1,69 @@
+// `lethe bench` as people run it.
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "golden_paths.h"
+#include "run_program.h"
+
+namespace lethe::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string bench(const std::string& more) {
+  return "bench -m " + (golden_dir() / "v4-tiny-a").string() + " " + more;
+}
+
+TEST(Bench, JsonHasAProbeAndARowForEachMeasurement) {
+  const ProgramResult result =
+      run_lethe(bench("--depth 0,300 --prefill 8,40 --decode 3 --repeat 3 --json 2>/dev/null"));
+  ASSERT_EQ(result.exit_code, 0);
+  const auto rows = nlohmann::json::parse(result.output);
+  ASSERT_EQ(rows.size(), 1 + 2 * 3U);
+  EXPECT_EQ(rows[0]["kind"], "probe");
+  for (const char* key : {"read_gb_s", "int8_gop_s", "bf16_gflop_s"}) {
+    EXPECT_GT(rows[0][key].get<double>(), 0.01) << key;
+  }
+  EXPECT_EQ(rows[1]["kind"], "decode");
+  EXPECT_EQ(rows[3]["kind"], "prefill");
+  EXPECT_EQ(rows[3]["tokens"], 40);
+  EXPECT_EQ(rows[4]["depth"], 300);
+  for (size_t i = 1; i < rows.size(); ++i) {
+    const auto& row = rows[i];
+    EXPECT_GT(row["tokens_per_s"].get<double>(), 0);
+    EXPECT_LE(row["lowest_tokens_per_s"], row["tokens_per_s"]);
+    EXPECT_GE(row["highest_tokens_per_s"], row["tokens_per_s"]);
+    EXPECT_NEAR(row["share"].get<double>() * row["limit_tokens_per_s"].get<double>(),
+                row["tokens_per_s"].get<double>(), 1e-3);
+    EXPECT_GT(row["threads"], 0);
+  }
+  // A longer past costs more bytes and operations.
+  EXPECT_GT(rows[4]["bytes_per_token"], rows[1]["bytes_per_token"]);
+  EXPECT_GT(rows[4]["operations_per_token"], rows[1]["operations_per_token"]);
+}
+
+TEST(Bench, TablesForPeopleAndSpreadsheets) {
+  const ProgramResult table =
+      run_lethe(bench("--depth 10 --prefill 0 --decode 2 --repeat 1 2>/dev/null"));
+  EXPECT_EQ(table.exit_code, 0);
+  EXPECT_THAT(table.output, HasSubstr("GB/s"));
+  EXPECT_THAT(table.output, HasSubstr("decode"));
+  const ProgramResult csv =
+      run_lethe(bench("--depth 10 --prefill 4 --decode 0 --repeat 1 --csv 2>/dev/null"));
+  EXPECT_EQ(csv.exit_code, 0);
+  EXPECT_THAT(csv.output, HasSubstr("kind,depth,tokens"));
+  EXPECT_THAT(csv.output, HasSubstr("\nprefill,10,4,"));
+}
+
+TEST(Bench, RefusesWhatTheModelCannotHold) {
+  const ProgramResult deep = run_lethe(bench("--depth 999999999 2>&1"));
+  EXPECT_NE(deep.exit_code, 0);
+  EXPECT_THAT(deep.output, HasSubstr("context"));
+  EXPECT_EQ(run_lethe(bench("--json --csv 2>&1")).exit_code, 2);
+  EXPECT_EQ(run_lethe(bench("--depth -4 2>&1")).exit_code, 2);
+  EXPECT_EQ(run_lethe(bench("--isa nonsense 2>&1")).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace lethe::testing
