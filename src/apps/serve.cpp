@@ -44,7 +44,8 @@ sigset_t end_signals() {
   return set;
 }
 
-/// Takes the signals that ask for an end on a thread of its own. All threads must have them blocked.
+/// Takes the signals that ask for an end on a thread of its own. All threads must have them
+/// blocked.
 class SignalThread {
  public:
   explicit SignalThread(std::function<void()> on_signal) {
@@ -76,7 +77,8 @@ class ServerThread {
   ~ServerThread() {
     if (!thread_.joinable()) return;
     server_.stop();
-    server_.stop();  // at once: without a model nothing is being answered
+    server_.stop();  // without a model nothing is being answered: nobody waits for it
+    server_.stop();
     thread_.join();
   }
   ServerThread(const ServerThread&) = delete;
@@ -96,7 +98,7 @@ void serve_until_signal(const ServeOptions& options) {
   std::atomic<bool> loaded = false;
   const SignalThread signals([&] {
     if (!loaded) std::_Exit(kInterrupted);
-    if (!options.quiet) log_line("ending: running answers have 30 s; again to end at once");
+    if (!options.quiet) log_line("ending: running answers have 30 s; again to end them now");
     server.stop();
   });
   ServerThread transport(server);
@@ -143,7 +145,8 @@ void add_serve(CLI::App& app) {
   command->add_flag("--openai-usage", api.usage_in_own_chunk,
                     "End streams with usage as OpenAI does: a chunk of its own, if asked for");
   command
-      ->add_option("--max-body", api.http.max_body_bytes, "Size of a request at most (default: 64MB)")
+      ->add_option("--max-body", api.http.max_body_bytes,
+                   "Size of a request at most (default: 64MB)")
       ->transform(CLI::AsSizeValue(true));
   command->add_option("--max-running", options->max_running, "Requests computed at a time (16)")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));

@@ -10,7 +10,8 @@
 namespace lethe {
 
 /// A few threads that run tasks in the order they came: for work that is too long for a thread that
-/// must answer at once, and too short for one of its own. Tasks must not throw. Any thread may post.
+/// must answer at once, and too short for one of its own. Tasks must not throw. Any thread may
+/// post.
 class TaskQueue {
  public:
   explicit TaskQueue(int num_threads);

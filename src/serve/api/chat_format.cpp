@@ -146,7 +146,8 @@ Json ChatMessageBuilder::response(const ChatFormat& format, const ChatResult& re
   Json message = {{"role", "assistant"}, {"content", content_}};
   if (format.thinking) message["reasoning_content"] = reasoning_;
   Json calls = Json::array();
-  const bool ended_by_model = result.finish_reason == "stop" || result.finish_reason == "tool_calls";
+  const bool ended_by_model =
+      result.finish_reason == "stop" || result.finish_reason == "tool_calls";
   for (size_t i = 0; i < calls_.size(); ++i) {
     if (ended_by_model && !calls_[i].complete) continue;
     calls.push_back({{"id", format.call_id(i)},
