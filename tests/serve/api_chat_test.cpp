@@ -179,8 +179,8 @@ TEST(ApiChat, TheSameSeedDrawsTheSame) {
     bias[std::to_string(token_id(text))] = 28;
   }
   const auto draw = [&](int64_t seed) {
-    const Json response = api.chat(ask(
-        "Hi", with(kNoThinking, {{"logit_bias", bias}, {"seed", seed}, {"max_tokens", 3}})));
+    const Json response = api.chat(
+        ask("Hi", with(kNoThinking, {{"logit_bias", bias}, {"seed", seed}, {"max_tokens", 3}})));
     return message_of(response)["content"].get<std::string>();
   };
   std::set<std::string> different;
@@ -240,7 +240,8 @@ TEST(ApiChat, ASecondTurnTakesTheFirstFromTheCache) {
     const Json first = api.chat(first_body);
     EXPECT_LE(cached(first), 1);  // the beginning of all prompts
     const Json second = api.chat(next_turn(first_body, first));
-    // This model's answers are tokens that no client's text is made of: the prompt is what is equal.
+    // This model's answers are tokens that no client's text is made of: the prompt is what is
+    // equal.
     EXPECT_EQ(cached(second), first["usage"]["prompt_tokens"].get<int64_t>());
   }
 }

@@ -119,7 +119,8 @@ TEST(ApiServer, AKeyIsDemandedIfThereIsOne) {
   EXPECT_EQ(status({{"Authorization", "Bearer secret"}}), 200);
   EXPECT_EQ(status({{"Authorization", "bearer secret"}}), 200);
   EXPECT_EQ(status({{"x-api-key", "secret"}}), 200);
-  for (const char* wrong : {"Bearer secre", "Bearer secrets", "Bearer ", "secret", "Basic secret"}) {
+  for (const char* wrong :
+       {"Bearer secre", "Bearer secrets", "Bearer ", "secret", "Basic secret"}) {
     EXPECT_EQ(status({{"Authorization", wrong}}), 401) << wrong;
   }
   EXPECT_EQ(status({{"x-api-key", "secrets"}}), 401);
@@ -159,7 +160,9 @@ TEST(ApiServer, BodiesThatAreNoRequestsAreRefused) {
   const TestApi api;
   expect_refusals(api, {{"", 400, "JSON"},
                         {"{", 400, "JSON, byte 1"},
-                        {R"({"messages":[)" "\xff", 400, "JSON"},
+                        {R"({"messages":[)"
+                         "\xff",
+                         400, "JSON"},
                         {"[]", 422, "must be an object"},
                         {"{}", 400, "messages: is missing"},
                         {R"({"messages":[]})", 400, "messages: is empty"},
@@ -215,7 +218,9 @@ TEST(ApiServer, CallsAndResultsMustPair) {
   const std::string call =
       R"({"role":"assistant","content":"","tool_calls":[{"id":"a","type":"function",)"
       R"("function":{"name":"f","arguments":"{}"}}]})";
-  const auto body = [](const std::string& messages) { return R"({"messages":[)" + messages + "]}"; };
+  const auto body = [](const std::string& messages) {
+    return R"({"messages":[)" + messages + "]}";
+  };
   const auto result = [](const std::string& id) {
     return R"({"role":"tool","tool_call_id":")" + id + R"(","content":"1"})";
   };

@@ -71,8 +71,8 @@ TEST(ApiStream, ChatModeHasNoReasoningKey) {
 
 TEST(ApiStream, ToolCallBeginsAndGoesOn) {
   const TestApi api;
-  const Json body = with(ask("Weather?", with(kNoThinking, weather_tools())),
-                         {{"tool_choice", "required"}});
+  const Json body =
+      with(ask("Weather?", with(kNoThinking, weather_tools())), {{"tool_choice", "required"}});
   const ChatStream stream = api.stream(body);
   const std::vector<Json> deltas = stream.deltas();
   ASSERT_GE(deltas.size(), 4U);
@@ -88,8 +88,7 @@ TEST(ApiStream, ToolCallBeginsAndGoesOn) {
     Json delta = deltas[i];
     arguments += delta["tool_calls"][0]["function"]["arguments"].get<std::string>();
     delta["tool_calls"][0]["function"]["arguments"] = "";
-    EXPECT_EQ(delta,
-              Json::parse(R"({"tool_calls":[{"index":0,"function":{"arguments":""}}]})"));
+    EXPECT_EQ(delta, Json::parse(R"({"tool_calls":[{"index":0,"function":{"arguments":""}}]})"));
   }
   EXPECT_EQ(Json::parse(arguments), (Json{{"city", "Paris"}}));
   EXPECT_EQ(deltas.back(), Json::parse(R"({"content":""})"));
@@ -98,8 +97,7 @@ TEST(ApiStream, ToolCallBeginsAndGoesOn) {
 
 TEST(ApiStream, UsageIsNullBeforeTheEndIfAskedFor) {
   const TestApi api;
-  const ChatStream stream =
-      api.stream(ask("Hi", {{"stream_options", {{"include_usage", true}}}}));
+  const ChatStream stream = api.stream(ask("Hi", {{"stream_options", {{"include_usage", true}}}}));
   for (const Json& chunk : stream.chunks) {
     ASSERT_TRUE(chunk.contains("usage"));
     EXPECT_EQ(chunk["usage"].is_null(), &chunk != &stream.last());
@@ -109,8 +107,7 @@ TEST(ApiStream, UsageIsNullBeforeTheEndIfAskedFor) {
 
 TEST(ApiStream, OpenAiUsageComesInAChunkOfItsOwn) {
   const TestApi api({.usage_in_own_chunk = true});
-  const ChatStream asked =
-      api.stream(ask("Hi", {{"stream_options", {{"include_usage", true}}}}));
+  const ChatStream asked = api.stream(ask("Hi", {{"stream_options", {{"include_usage", true}}}}));
   EXPECT_EQ(asked.last()["choices"], Json::array());
   EXPECT_EQ(asked.last()["usage"]["completion_tokens"], 7);
   const Json& before = asked.chunks.at(asked.chunks.size() - 2);

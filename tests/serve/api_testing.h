@@ -38,11 +38,17 @@ inline serve::ServedModel& scripted_model() {
 /// them. Everything is allowed at first.
 class StepGate {
  public:
-  void allow(int64_t steps) { set([&] { allowed_ = passed_ + steps; }); }
+  void allow(int64_t steps) {
+    set([&] { allowed_ = passed_ + steps; });
+  }
   void hold() { allow(0); }
-  void open() { set([&] { allowed_ = std::numeric_limits<int64_t>::max(); }); }
+  void open() {
+    set([&] { allowed_ = std::numeric_limits<int64_t>::max(); });
+  }
   /// All passes fail with this text; empty: none do.
-  void fail(const std::string& error) { set([&] { error_ = error; }); }
+  void fail(const std::string& error) {
+    set([&] { error_ = error; });
+  }
   void wait_until_held() {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return held_; });
@@ -171,8 +177,8 @@ class TestApi {
   }
 
   void load() {
-    service_ = std::make_unique<serve::ChatService>(scripted_model(), engine_,
-                                                    [this] { gate.pass(); });
+    service_ =
+        std::make_unique<serve::ChatService>(scripted_model(), engine_, [this] { gate.pass(); });
     server_.set_service(*service_);
   }
   void join() {
