@@ -17,6 +17,27 @@ if(LETHE_SANITIZE)
   add_link_options(-fsanitize=${LETHE_SANITIZE})
 endif()
 
+# Kernels of an instruction set: src/kernels/ISA*.cpp are compiled with its flags, and only where it
+# exists (docs/kernels.md, "To add an instruction set"). They throw nothing, so that no exception
+# tables, which are shared symbols, come with the wide flags.
+set(lethe_avx2_flags -mavx2 -mfma -mf16c -fno-exceptions)
+
+# lethe_wide_sources(LIST): gives the files in the variable LIST their flags, or drops them.
+function(lethe_wide_sources list_name)
+  set(kept ${${list_name}})
+  foreach(source IN LISTS kept)
+    if(NOT source MATCHES "/kernels/avx2[^/]*\\.cpp$")
+      continue()
+    endif()
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_avx2_flags}")
+    else()
+      list(REMOVE_ITEM kept ${source})
+    endif()
+  endforeach()
+  set(${list_name} ${kept} PARENT_SCOPE)
+endfunction()
+
 # lethe_floor(NAME DEPS ... PRIVATE_DEPS ...): the static library lethe_NAME from src/NAME/**.cpp.
 function(lethe_floor name)
   cmake_parse_arguments(arg "" "" "DEPS;PRIVATE_DEPS" ${ARGN})
@@ -26,6 +47,7 @@ function(lethe_floor name)
     target_link_libraries(lethe_${name} INTERFACE ${arg_DEPS})
     return()
   endif()
+  lethe_wide_sources(sources)
   add_library(lethe_${name} STATIC ${sources})
   target_link_libraries(lethe_${name} PUBLIC ${arg_DEPS} PRIVATE lethe_flags ${arg_PRIVATE_DEPS})
 endfunction()

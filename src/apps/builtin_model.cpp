@@ -19,13 +19,12 @@ fs::path program_directory() {
 }  // namespace
 
 std::string model_path(const std::string& name) {
-  if (fs::exists(name)) return name;
-  if (name.find('/') == std::string::npos) {
-    const fs::path program = program_directory();
-    for (const fs::path& place :
-         {program / "models", program.parent_path() / "share" / "lethe" / "models"}) {
-      if (!program.empty() && fs::exists(place / name)) return (place / name).string();
-    }
+  // Whoever opens a path says best what is wrong with it.
+  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
+  const fs::path program = program_directory();
+  for (const fs::path& place :
+       {program / "models", program.parent_path() / "share" / "lethe" / "models"}) {
+    if (!program.empty() && fs::exists(place / name)) return (place / name).string();
   }
   if (name == kDefaultModel) {
     throw UsageError(

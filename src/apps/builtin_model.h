@@ -10,7 +10,8 @@ inline constexpr std::string_view kDefaultModel = "tiny";
 
 /// The path of a model as people name it: a path as it is; the name of a model that comes with
 /// Lethe, found beside the program (models/NAME) or where it is installed
-/// (../share/lethe/models/NAME). Throws UsageError listing the built-in names if it is neither.
+/// (../share/lethe/models/NAME). Throws UsageError for a word
+/// that is neither.
 std::string model_path(const std::string& name);
 
 /// One line on what to expect of a built-in model; empty for any other name.

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/builtin_model.h"
 #include "apps/commands.h"
 #include "apps/inspection.h"
 #include "apps/units.h"
@@ -219,8 +220,8 @@ void print_json(const Report& report, bool tensors) {
 }
 
 void run(const Options& options) {
-  const Checkpoint checkpoint =
-      Checkpoint::open(options.model, {.require_all = false, .draft_file = options.draft});
+  const Checkpoint checkpoint = Checkpoint::open(
+      model_path(options.model), {.require_all = false, .draft_file = options.draft});
   const Inspection inspection = inspect(checkpoint);
   Report report{checkpoint, inspection, options.check, {}};
   if (options.check) report.nans = find_nans(checkpoint, inspection);
@@ -240,7 +241,9 @@ void add_inspect(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command =
       app.add_subcommand("inspect", "What a checkpoint holds, checked against its configuration");
-  command->add_option("MODEL", options->model, "A directory, a .safetensors or a .gguf")
+  command
+      ->add_option("MODEL", options->model,
+                   "A directory, a .safetensors, a .gguf, or name of the built-in model")
       ->required();
   command->add_option("--draft", options->draft,
                       "A GGUF with the MTP block (default: mtp*.gguf beside the model)");

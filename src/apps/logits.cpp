@@ -8,7 +8,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "apps/builtin_model.h"
 #include "apps/commands.h"
+#include "apps/compute_options.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "model/draft_run.h"
@@ -23,16 +25,15 @@ namespace {
 constexpr int64_t kBestShown = 5;
 
 struct LogitsOptions {
-  std::string model;
+  std::string model{kDefaultModel};
   std::string tokens_file;
   std::string out;
-  std::string numerics = "fast";
+  ComputeOptions compute;
   std::string draft_file;
   std::string dump_out;
   std::vector<std::string> dump;
   int64_t chunk = 512;
   int64_t decode_from = -1;
-  int threads = 0;
   bool mtp = false;
   bool stale_index_keys = false;
   bool json = false;
@@ -103,9 +104,10 @@ class LogitsRun {
   explicit LogitsRun(const LogitsOptions& options)
       : options_(options),
         tokens_(read_tokens(options.tokens_file)),
-        checkpoint_(Checkpoint::open(options.model, {.draft_file = options.draft_file})),
-        team_(options.threads),
-        device_(team_, ops::parse_numerics(options.numerics)),
+        checkpoint_(
+            Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file})),
+        team_(options.compute.threads),
+        device_(make_device(team_, options.compute)),
         model_(model::load_model(checkpoint_, device_,
                                  {.stale_index_keys = options.stale_index_keys})),
         state_(model_->new_state()) {
@@ -119,7 +121,7 @@ class LogitsRun {
     if (draft_) {
       for (const TensorPlan& plan : draft_->outputs()) plans.push_back(plan);
     }
-    SafetensorsWriter writer(options_.out, plans, {{"numerics", options_.numerics}});
+    SafetensorsWriter writer(options_.out, plans, {{"numerics", options_.compute.numerics}});
     Progress progress("logits", total, "tokens");
     for (int64_t begin = 0; begin < total;) {
       const int64_t end = chunk_end(begin);
@@ -145,14 +147,16 @@ class LogitsRun {
       }
       const nlohmann::ordered_json summary{{"tokens", tokens_.size()},
                                            {"vocab", model_->config().vocab_size},
-                                           {"numerics", options_.numerics},
+                                           {"numerics", options_.compute.numerics},
+                                           {"isa", device_.kernels().name},
                                            {"state_bytes", state_.size_bytes()},
                                            {"best_next", best},
                                            {"out", options_.out}};
       fmt::print("{}\n", summary.dump());
     } else {
-      fmt::print("{} tokens -> {} (numerics {}, sequence state {:.1f} MB)\n", tokens_.size(),
-                 options_.out, options_.numerics, static_cast<double>(state_.size_bytes()) / 1e6);
+      fmt::print("{} tokens -> {} (numerics {}, isa {}, sequence state {:.1f} MB)\n",
+                 tokens_.size(), options_.out, options_.compute.numerics, device_.kernels().name,
+                 static_cast<double>(state_.size_bytes()) / 1e6);
       fmt::print("best next tokens:");
       for (const int32_t id : best_next_) {
         fmt::print("  {} ({:.3f})", id, last_logits_[static_cast<size_t>(id)]);
@@ -211,15 +215,16 @@ void add_logits(CLI::App& app) {
   auto options = std::make_shared<LogitsOptions>();
   CLI::App* command =
       app.add_subcommand("logits", "Logits of every position of a token list, for comparison");
-  command->add_option("-m,--model", options->model, "Directory, .safetensors or .gguf")->required();
+  command
+      ->add_option("-m,--model", options->model,
+                   "Directory, .safetensors, .gguf, or name of the built-in model")
+      ->capture_default_str();
   command->add_option("--tokens-file", options->tokens_file, "JSON list of token ids")->required();
   command
       ->add_option("-o,--out", options->out,
                    "Safetensors file to write: logits F32 [tokens, vocab]")
       ->required();
-  command->add_option("--numerics", options->numerics, "f32, official or fast")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "official", "fast"}));
+  add_compute_options(*command, options->compute);
   command->add_option("--chunk", options->chunk, "Tokens per prefill step")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
@@ -237,8 +242,6 @@ void add_logits(CLI::App& app) {
       "Also write intermediates whose names match PATTERN (* and ?), e.g. 'layers.3.*'");
   command->add_option("--dump-out", options->dump_out,
                       "Where --dump goes (default: OUT.dump.safetensors)");
-  command->add_option("--threads", options->threads, "Compute threads (default: all CPUs)")
-      ->check(CLI::Range(0, 1024));
   command->add_flag("--stale-index-keys", options->stale_index_keys,
                     "V4.1: score the index keys the reference has at hand (docs/numerics.md)");
   command->add_flag("--json", options->json, "Summary as JSON");

@@ -20,11 +20,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       .add_option("--prompt-format", options.prompt_format,
                   "v4_preview, v4_ga or v41 (default: found out from the model)")
       ->check(CLI::IsMember({"v4_preview", "v4_ga", "v41"}));
-  command.add_option("--numerics", options.numerics, "f32, official or fast")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "official", "fast"}));
-  command.add_option("--threads", options.threads, "Compute threads (default: all CPUs)")
-      ->check(CLI::Range(0, 1024));
+  add_compute_options(command, options.compute);
   command
       .add_option("--memory", options.memory_bytes,
                   "Memory of conversations and cached prefixes, e.g. 4GB (default: a quarter of "
@@ -42,8 +38,9 @@ std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool
       serve::ServedModelOptions{.path = model_path(options.model),
                                 .profile = options.prompt_format,
                                 .draft_file = options.draft_file,
-                                .threads = options.threads,
-                                .numerics = ops::parse_numerics(options.numerics)});
+                                .threads = options.compute.threads,
+                                .numerics = ops::parse_numerics(options.compute.numerics),
+                                .isa = options.compute.isa});
   if (quiet) return model;
   if (const std::string_view notice = builtin_notice(options.model); !notice.empty()) {
     fmt::print(stderr, "lethe: {}\n", notice);

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/compute_options.h"
 #include "engine/engine_options.h"
 #include "serve/served_model.h"
 
@@ -17,8 +18,7 @@ struct ModelOptions {
   std::string model;
   std::string draft_file;
   std::string prompt_format;
-  std::string numerics = "fast";
-  int threads = 0;
+  ComputeOptions compute;
   int64_t memory_bytes = 0;
   int64_t prefill_chunk = 512;
   bool no_prefix_cache = false;

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/builtin_model.h"
 #include "apps/commands.h"
 #include "base/error.h"
 #include "base/json_py.h"
@@ -20,7 +21,7 @@ namespace lethe::apps {
 namespace {
 
 struct Options {
-  std::string model;
+  std::string model{kDefaultModel};
   std::string text;
   std::string file;
   std::string decode;
@@ -101,7 +102,7 @@ void run(const Options& options) {
   }
   const std::vector<int32_t> given = parse_ids(options.decode);
   const std::string input = options.has_file ? read_all(options.file) : options.text;
-  const Tokenizer tokenizer = serve::load_model_tokenizer(options.model);
+  const Tokenizer tokenizer = serve::load_model_tokenizer(model_path(options.model));
   if (options.has_decode) {
     const std::string text = tokenizer.decode(given);
     if (options.json) {
@@ -131,9 +132,10 @@ void add_tokenize(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand("tokenize", "Text to token ids and pieces, and back");
   command
-      ->add_option("-m,--model", options->model,
-                   "Directory of a model, .gguf file, or tokenizer.json")
-      ->required();
+      ->add_option(
+          "-m,--model", options->model,
+          "Directory of a model, .gguf file, tokenizer.json, or name of the built-in model")
+      ->capture_default_str();
   CLI::Option* text = command->add_option("text", options->text, "The text");
   CLI::Option* file = command->add_option("--file", options->file, "Read the text; - is stdin");
   CLI::Option* decode =

@@ -6,7 +6,9 @@
 
 namespace lethe {
 
-/// A persistent team of compute threads; the caller is member 0.
+/// A persistent team of compute threads; the caller is member 0. Between regions the threads watch
+/// for the next one for some 50 microseconds, then sleep (at once if there are more threads than
+/// CPUs).
 ///
 /// The work split decides only who computes an element, never how: operations on a team give the
 /// same bits for every number of threads. One region at a time; regions do not nest. Exceptions

@@ -38,8 +38,4 @@ const KernelTable& scalar_kernels() noexcept {
   return table;
 }
 
-const KernelTable& kernel_table() noexcept {
-  return scalar_kernels();
-}
-
 }  // namespace lethe::kernels

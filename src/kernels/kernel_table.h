@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -13,8 +12,8 @@ namespace lethe::kernels {
 ///
 /// "In L lanes" is the order of a sum: element i is added to lane i % L, lanes start at 0, and are
 /// reduced in a tree (lane l += lane l + L/2, then L/4, ...). Products and sums are rounded one by
-/// one unless a set says that it fuses them. The scalar set is the reference for all others:
-/// integer parts must agree exactly, f32 parts within the tolerances of tests/kernels.
+/// one, never fused where that would show. The scalar set is the reference: the others give its
+/// bits, but for which NaN a NaN is.
 struct KernelTable {
   std::string_view name;
 
@@ -24,15 +23,19 @@ struct KernelTable {
   double (*dot_f64)(const float* a, const float* b, int64_t n) noexcept;
   /// acc[i] += s * x[i]. acc, x: f32 [n], not overlapping. Product and sum rounded to f32.
   void (*fma_row_f32)(float* acc, const float* x, float s, int64_t n) noexcept;
-  /// The same with acc: f64 [n] and an f64 product. For `official`.
+  /// The same for `count` rows, row k at rows + k * n with factor s[k], one row after the other.
+  void (*fma_rows_f32)(float* acc, const float* rows, const float* s, int64_t count,
+                       int64_t n) noexcept;
+  /// fma_row_f32 with acc: f64 [n] and an f64 product. For `official`.
   void (*fma_row_f64)(double* acc, const float* x, double s, int64_t n) noexcept;
 
-  /// Dot products of one encoded weight row with several tokens, by quant::Encoding.
-  std::array<RowDot, quant::kNumEncodings> row_dot;
+  /// Dot products of one encoded weight row with several tokens, by quant::Encoding. A plain array:
+  /// installers are compiled with wide flags and must not instantiate library functions.
+  RowDot row_dot[quant::kNumEncodings];
 };
 
-/// The set this process uses: the best that the machine supports.
-const KernelTable& kernel_table() noexcept;
+/// The best set that this machine can run (kernel_sets.h chooses others).
+const KernelTable& kernel_table();
 
 /// The set without instructions beyond the build's baseline.
 const KernelTable& scalar_kernels() noexcept;

@@ -21,6 +21,11 @@ void fma_row_f32(float* __restrict acc, const float* __restrict x, float s, int6
   for (int64_t i = 0; i < n; ++i) acc[i] += s * x[i];
 }
 
+void fma_rows_f32(float* __restrict acc, const float* __restrict rows, const float* s,
+                  int64_t count, int64_t n) noexcept {
+  for (int64_t k = 0; k < count; ++k) fma_row_f32(acc, rows + k * n, s[k], n);
+}
+
 void fma_row_f64(double* __restrict acc, const float* __restrict x, double s, int64_t n) noexcept {
   for (int64_t i = 0; i < n; ++i) acc[i] += s * static_cast<double>(x[i]);
 }
@@ -31,6 +36,7 @@ void install_scalar_dots(KernelTable& table) noexcept {
   table.dot_f32 = dot_f32;
   table.dot_f64 = dot_f64;
   table.fma_row_f32 = fma_row_f32;
+  table.fma_rows_f32 = fma_rows_f32;
   table.fma_row_f64 = fma_row_f64;
 }
 

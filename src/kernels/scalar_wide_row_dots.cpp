@@ -83,6 +83,11 @@ void wide_row_dot(const WeightRow& row, int64_t n, const Activation* tokens, int
 
 }  // namespace
 
+void scalar_fp8_row_dot(const WeightRow& row, int64_t n, const Activation* tokens,
+                        int64_t num_tokens, float* out) noexcept {
+  wide_row_dot<decode_fp8, Bf16Activations>(row, n, tokens, num_tokens, out);
+}
+
 void install_scalar_wide_row_dots(KernelTable& table) noexcept {
   const auto set = [&table](Encoding encoding, RowDot dot) {
     table.row_dot[static_cast<size_t>(encoding)] = dot;
@@ -90,8 +95,8 @@ void install_scalar_wide_row_dots(KernelTable& table) noexcept {
   set(Encoding::F32, wide_row_dot<decode_f32, F32Activations>);
   set(Encoding::F16, wide_row_dot<decode_f16, Bf16Activations>);
   set(Encoding::BF16, wide_row_dot<decode_bf16, Bf16Activations>);
-  set(Encoding::Fp8Block, wide_row_dot<decode_fp8, Bf16Activations>);
-  set(Encoding::Fp8Row, wide_row_dot<decode_fp8, Bf16Activations>);
+  set(Encoding::Fp8Block, scalar_fp8_row_dot);
+  set(Encoding::Fp8Row, scalar_fp8_row_dot);
 }
 
 }  // namespace lethe::kernels

@@ -13,9 +13,10 @@ namespace lethe::ops {
 /// The CPU is the only device so far. Not thread-safe: one forward pass at a time.
 class Device {
  public:
-  /// `team` must outlive the device.
-  Device(ThreadTeam& team, Numerics numerics)
-      : team_(&team), numerics_(numerics), kernels_(&kernels::kernel_table()) {}
+  /// `team` must outlive the device, and `kernels` too (kernels::select_kernels are for ever).
+  Device(ThreadTeam& team, Numerics numerics,
+         const kernels::KernelTable& kernels = kernels::kernel_table())
+      : team_(&team), numerics_(numerics), kernels_(&kernels) {}
 
   ThreadTeam& team() const noexcept { return *team_; }
   Numerics numerics() const noexcept { return numerics_; }

@@ -10,11 +10,16 @@ namespace lethe::ops {
 
 namespace {
 
-float score_f32(const Device& device, const IndexQuery& query, const float* key, int64_t dim) {
+/// dots: room for one number per head.
+float score_f32(const Device& device, const IndexQuery& query,
+                std::span<const kernels::Activation> heads, const float* key, int64_t dim,
+                std::span<float> dots) {
+  const kernels::WeightRow row{.data = reinterpret_cast<const std::byte*>(key)};
+  device.kernels().row_dot[static_cast<size_t>(quant::Encoding::F32)](
+      row, dim, heads.data(), static_cast<int64_t>(heads.size()), dots.data());
   float sum = 0;
   for (size_t h = 0; h < query.weights.size(); ++h) {
-    const float* head = query.q.data() + static_cast<int64_t>(h) * dim;
-    sum += query.weights[h] * std::max(0.0f, device.kernels().dot_f32(head, key, dim));
+    sum += query.weights[h] * std::max(0.0f, dots[h]);
   }
   return sum;
 }
@@ -36,11 +41,16 @@ void index_scores(const Device& device, const IndexQuery& query, int64_t begin, 
   const int64_t dim = query.codec.dim();
   LETHE_CHECK(query.q.size() == query.weights.size() * static_cast<size_t>(dim));
   std::vector<float> key(static_cast<size_t>(dim));
+  std::vector<float> dots(query.weights.size());
+  std::vector<kernels::Activation> heads(query.weights.size());
+  for (size_t h = 0; h < heads.size(); ++h) {
+    heads[h].f32 = query.q.data() + static_cast<int64_t>(h) * dim;
+  }
   for (int64_t j = begin; j < end; ++j) {
     query.codec.decode(query.keys->row(j), key.data());
-    out[static_cast<size_t>(j - begin)] = device.official()
-                                              ? score_official(device, query, key.data(), dim)
-                                              : score_f32(device, query, key.data(), dim);
+    out[static_cast<size_t>(j - begin)] =
+        device.official() ? score_official(device, query, key.data(), dim)
+                          : score_f32(device, query, heads, key.data(), dim, dots);
   }
 }
 

@@ -61,17 +61,21 @@ class HeadGroup {
 
   /// kv: [count, dim] decoded keys of one block.
   void add_block(const float* kv, int64_t count) {
+    kernels::Activation keys[kBlock];
+    for (int64_t i = 0; i < count; ++i) keys[i].f32 = kv + i * dim_;
     float p[kBlock];
     for (size_t h = 0; h < max_.size(); ++h) {
       const std::span<const float> query =
           q_.part(row_, head_begin_ + static_cast<int64_t>(h), args_.heads);
+      dots(query, keys, count, p);
       float largest = max_[h];
       for (int64_t i = 0; i < count; ++i) {
-        p[i] = score(query, kv + i * dim_) * args_.scale;
+        p[i] *= args_.scale;
         largest = std::max(largest, p[i]);
       }
       rescale(h, largest);
-      for (int64_t i = 0; i < count; ++i) accumulate(h, std::exp(p[i] - largest), kv + i * dim_);
+      for (int64_t i = 0; i < count; ++i) p[i] = std::exp(p[i] - largest);
+      accumulate(h, p, kv, count);
     }
   }
 
@@ -90,11 +94,17 @@ class HeadGroup {
   }
 
  private:
-  float score(std::span<const float> query, const float* key) const {
+  /// out[i] = query . key i.
+  void dots(std::span<const float> query, const kernels::Activation* keys, int64_t count,
+            float* out) const {
     if constexpr (std::is_same_v<Acc, double>) {
-      return static_cast<float>(device_.kernels().dot_f64(query.data(), key, dim_));
+      for (int64_t i = 0; i < count; ++i) {
+        out[i] = static_cast<float>(device_.kernels().dot_f64(query.data(), keys[i].f32, dim_));
+      }
     } else {
-      return device_.kernels().dot_f32(query.data(), key, dim_);
+      const kernels::WeightRow row{.data = std::as_bytes(query).data()};
+      device_.kernels().row_dot[static_cast<size_t>(quant::Encoding::F32)](row, dim_, keys, count,
+                                                                           out);
     }
   }
 
@@ -107,13 +117,17 @@ class HeadGroup {
     max_[h] = largest;
   }
 
-  void accumulate(size_t h, float p, const float* kv) {
-    denominator_[h] += static_cast<Acc>(p);
+  /// Adds the keys as values, with probabilities p: [count].
+  void accumulate(size_t h, const float* p, const float* kv, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) denominator_[h] += static_cast<Acc>(p[i]);
     Acc* const sums = sums_.data() + h * static_cast<size_t>(dim_);
     if constexpr (std::is_same_v<Acc, double>) {
-      device_.kernels().fma_row_f64(sums, kv, static_cast<double>(round_to_bf16(p)), dim_);
+      for (int64_t i = 0; i < count; ++i) {
+        const auto rounded = static_cast<double>(round_to_bf16(p[i]));
+        device_.kernels().fma_row_f64(sums, kv + i * dim_, rounded, dim_);
+      }
     } else {
-      device_.kernels().fma_row_f32(sums, kv, p, dim_);
+      device_.kernels().fma_rows_f32(sums, kv, p, count, dim_);
     }
   }
 

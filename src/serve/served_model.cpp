@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "kernels/kernel_sets.h"
 #include "serve/model_tokenizer.h"
 #include "tensor/gguf.h"
 #include "text/prompt_texts.h"
@@ -79,7 +80,7 @@ ServedModel::ServedModel(const ServedModelOptions& options)
       tokenizer_(open_tokenizer(checkpoint_)),
       profile_(find_profile(checkpoint_, options.profile)),
       team_(options.threads),
-      device_(team_, options.numerics),
+      device_(team_, options.numerics, kernels::select_kernels(options.isa)),
       model_(model::load_model(checkpoint_, device_)),
       missing_tokens_(find_missing(tokenizer_, profile_)) {
   check_tokenizer();

@@ -21,6 +21,7 @@ struct ServedModelOptions {
   std::string draft_file = {};  ///< as Checkpoint::OpenOptions
   int threads = 0;              ///< 0: all CPUs
   ops::Numerics numerics = ops::Numerics::Fast;
+  std::string isa = "auto";  ///< kernels::select_kernels
 };
 
 /// A model as conversations need it: checkpoint, decoder, tokenizer, prompt format. Its parts refer
@@ -29,7 +30,8 @@ struct ServedModelOptions {
 class ServedModel {
  public:
   /// Throws LoadError: checkpoint or tokenizer cannot be used, or do not belong together;
-  /// UsageError for an unknown prompt format.
+  /// UsageError for an unknown prompt format, or a
+  /// kernel set that this machine cannot run.
   explicit ServedModel(const ServedModelOptions& options);
   ServedModel(const ServedModel&) = delete;
   ServedModel& operator=(const ServedModel&) = delete;

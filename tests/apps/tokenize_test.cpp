@@ -94,7 +94,7 @@ TEST(Tokenize, ExplainsWrongUse) {
   EXPECT_NE(output(tiny() + "--decode 99999999").find("99999999"), std::string::npos);
   EXPECT_NE(output(tiny() + "--file /nonexistent").find("/nonexistent"), std::string::npos);
   EXPECT_NE(output("tokenize -m /nonexistent x").find("/nonexistent"), std::string::npos);
-  EXPECT_NE(output("tokenize x").find("model"), std::string::npos);
+  EXPECT_NE(output("tokenize -m nonexistent x").find("built-in model"), std::string::npos);
   EXPECT_EQ(run_lethe("tokenize -m /nonexistent x 2>/dev/null").exit_code, 1);
   EXPECT_EQ(run_lethe(tiny() + " 2>/dev/null").exit_code, 2);
 }

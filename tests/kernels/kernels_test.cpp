@@ -1,123 +1,25 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstdint>
-#include <random>
-#include <string>
 #include <vector>
 
 #include "kernels/activation_batch.h"
 #include "kernels/kernel_table.h"
+#include "kernels/random_weights.h"
 #include "kernels/row_dot_case.h"
-#include "tensor/checkpoint.h"
 
 namespace lethe::kernels {
 namespace {
 
 using lethe::testing::kUnit;
+using lethe::testing::lengths_of;
+using lethe::testing::OwnedWeight;
+using lethe::testing::random_values;
+using lethe::testing::random_weight;
+using lethe::testing::runnable_sets;
 using quant::Encoding;
-
-std::vector<float> random_values(int64_t n, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> gaussian;
-  std::vector<float> out(static_cast<size_t>(n));
-  for (float& v : out) v = gaussian(random);
-  if (n > 40) out[static_cast<size_t>(n) / 3] = 60.0F;  // an outlier, as activations have
-  return out;
-}
-
-// Random bytes of `blocks` blocks whose values are finite and of moderate size.
-std::vector<std::byte> random_blocks(DType dtype, int64_t blocks, std::mt19937& random) {
-  const DTypeInfo& info = dtype_info(dtype);
-  std::uniform_int_distribution<int> byte(0, 255);
-  std::vector<std::byte> out(static_cast<size_t>(blocks) * info.block_bytes);
-  std::vector<float> values(info.block_elements);
-  for (int64_t b = 0; b < blocks; ++b) {
-    std::byte* block = out.data() + b * info.block_bytes;
-    do {
-      std::generate_n(block, info.block_bytes,
-                      [&] { return static_cast<std::byte>(byte(random)); });
-      quant::decode_blocks(dtype, block, 1, values.data());
-    } while (
-        !std::all_of(values.begin(), values.end(), [](float v) { return std::abs(v) < 1e6F; }));
-  }
-  return out;
-}
-
-// A weight matrix with the bytes it views.
-struct OwnedWeight {
-  std::vector<std::byte> data;
-  std::vector<std::byte> scales;
-  quant::Weight weight;
-};
-
-OwnedWeight random_scaled(Encoding encoding, int64_t rows, int64_t cols, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::uniform_int_distribution<int> byte(0, 255);
-  std::uniform_int_distribution<int> exponent(110, 140);
-  const bool fp4 = encoding == Encoding::Fp4Row;
-  const int64_t block = encoding == Encoding::Fp8Block ? 48 : 32;
-  OwnedWeight w;
-  w.data.resize(static_cast<size_t>(fp4 ? rows * cols / 2 : rows * cols));
-  for (std::byte& b : w.data) {
-    int value = byte(random);
-    while (!fp4 && value % 128 == 127) value = byte(random);
-    b = static_cast<std::byte>(value);
-  }
-  const int64_t scale_rows = encoding == Encoding::Fp8Block ? (rows + block - 1) / block : rows;
-  const int64_t scale_cols = (cols + block - 1) / block;
-  w.scales.resize(static_cast<size_t>(scale_rows * scale_cols));
-  for (std::byte& b : w.scales) b = static_cast<std::byte>(exponent(random));
-
-  StoredWeight stored;
-  stored.kind = fp4                              ? StorageKind::Fp4Row
-                : encoding == Encoding::Fp8Block ? StorageKind::Fp8Block
-                                                 : StorageKind::Fp8Row;
-  stored.tensor.dtype = fp4 ? DType::I8 : DType::F8_E4M3;
-  stored.tensor.shape = {rows, cols};
-  stored.tensor.data = w.data;
-  stored.scale.emplace();
-  stored.scale->dtype = DType::F8_E8M0;
-  stored.scale->shape = {scale_rows, scale_cols};
-  stored.scale->data = w.scales;
-  w.weight = quant::make_weight(stored, block);
-  return w;
-}
-
-OwnedWeight random_weight(Encoding encoding, int64_t rows, int64_t cols, uint32_t seed) {
-  if (encoding == Encoding::Fp8Block || encoding == Encoding::Fp4Row ||
-      encoding == Encoding::Fp8Row) {
-    return random_scaled(encoding, rows, cols, seed);
-  }
-  std::mt19937 random(seed);
-  const std::string name(quant::encoding_name(encoding));
-  const auto dtypes = all_dtypes();
-  const auto dtype = std::find_if(dtypes.begin(), dtypes.end(),
-                                  [&](const DTypeInfo& info) { return info.name == name; });
-  OwnedWeight w;
-  w.data = random_blocks(dtype->dtype, rows * cols / dtype->block_elements, random);
-  StoredWeight stored;
-  stored.tensor.dtype = dtype->dtype;
-  stored.tensor.shape = {rows, cols};
-  stored.tensor.data = w.data;
-  w.weight = quant::make_weight(stored, 128);
-  return w;
-}
-
-// Every set this machine can run.
-std::vector<const KernelTable*> kernel_sets() {
-  std::vector<const KernelTable*> sets = {&scalar_kernels()};
-  if (&kernel_table() != &scalar_kernels()) sets.push_back(&kernel_table());
-  return sets;
-}
-
-std::vector<int64_t> lengths_of(Encoding encoding) {
-  const int64_t block = quant::encoding_block(encoding);
-  if (block == 1) return {1, 7, 15, 16, 17, 255, 256, 257, 1000, 4096};
-  return {block, 3 * block, 4096};
-}
 
 class RowDotTest : public ::testing::TestWithParam<int> {
  protected:
@@ -125,7 +27,7 @@ class RowDotTest : public ::testing::TestWithParam<int> {
 };
 
 TEST_P(RowDotTest, MatchesTheDecodedRowInF64) {
-  for (const KernelTable* set : kernel_sets()) {
+  for (const KernelTable* set : runnable_sets()) {
     for (int64_t n : lengths_of(encoding())) {
       const OwnedWeight w = random_weight(encoding(), 5, n, static_cast<uint32_t>(n));
       const std::vector<float> x = random_values(n, 99);
@@ -148,7 +50,7 @@ TEST_P(RowDotTest, GivesTheSameBitsAloneAndInABatch) {
   const OwnedWeight w = random_weight(encoding(), 2, n, 5);
   const std::vector<float> x = random_values(tokens * n, 6);
   const ActivationBatch batch(activation_format(encoding()), x.data(), tokens, n, n);
-  for (const KernelTable* set : kernel_sets()) {
+  for (const KernelTable* set : runnable_sets()) {
     const RowDot dot = set->row_dot[static_cast<size_t>(GetParam())];
     std::vector<float> together(tokens);
     dot(weight_row(w.weight, 1), n, batch.data(), tokens, together.data());
@@ -167,7 +69,7 @@ TEST_P(RowDotTest, ReadsUnalignedRows) {
   const ActivationBatch batch(activation_format(encoding()), x.data(), 1, n, n);
   std::vector<std::byte> shifted(w.data.size() + 1);
   std::copy(w.data.begin(), w.data.end(), shifted.begin() + 1);
-  for (const KernelTable* set : kernel_sets()) {
+  for (const KernelTable* set : runnable_sets()) {
     WeightRow row = weight_row(w.weight, 0);
     float aligned = 0;
     float unaligned = 1;
@@ -184,7 +86,7 @@ TEST_P(RowDotTest, PropagatesNan) {
   std::vector<float> x = random_values(n, 11);
   x[static_cast<size_t>(n) / 2] = std::nanf("");
   const ActivationBatch batch(activation_format(encoding()), x.data(), 1, n, n);
-  for (const KernelTable* set : kernel_sets()) {
+  for (const KernelTable* set : runnable_sets()) {
     float dot = 0;
     set->row_dot[static_cast<size_t>(GetParam())](weight_row(w.weight, 0), n, batch.data(), 1,
                                                   &dot);
@@ -192,14 +94,8 @@ TEST_P(RowDotTest, PropagatesNan) {
   }
 }
 
-std::string encoding_test_name(const ::testing::TestParamInfo<int>& param) {
-  std::string name(quant::encoding_name(static_cast<Encoding>(param.param)));
-  std::erase_if(name, [](char c) { return c != '_' && std::isalnum(c) == 0; });
-  return name;
-}
-
 INSTANTIATE_TEST_SUITE_P(Encodings, RowDotTest, ::testing::Range(0, quant::kNumEncodings),
-                         encoding_test_name);
+                         lethe::testing::encoding_test_name);
 
 // Some re-packs of the release store f32 scales.
 TEST(RowDot, F32ScalesGiveTheSameBits) {
@@ -212,7 +108,7 @@ TEST(RowDot, F32ScalesGiveTheSameBits) {
     }
     const std::vector<float> x = random_values(n, 13);
     const ActivationBatch batch(activation_format(encoding), x.data(), 1, n, n);
-    for (const KernelTable* set : kernel_sets()) {
+    for (const KernelTable* set : runnable_sets()) {
       const RowDot dot = set->row_dot[static_cast<size_t>(encoding)];
       WeightRow row = weight_row(w.weight, 0);
       float from_e8m0 = 0;
@@ -227,7 +123,7 @@ TEST(RowDot, F32ScalesGiveTheSameBits) {
 }
 
 TEST(Dots, MatchF64WithinTheirLanesRoundings) {
-  for (const KernelTable* set : kernel_sets()) {
+  for (const KernelTable* set : runnable_sets()) {
     for (int64_t n : {0, 1, 3, 8, 15, 16, 17, 31, 33, 100, 4096, 7168}) {
       const std::vector<float> a = random_values(n, 1);
       const std::vector<float> b = random_values(n, 2);
@@ -267,7 +163,7 @@ TEST(Dots, ScalarSetAddsInSixteenLanes) {
 }
 
 TEST(FmaRow, AddsScaledRow) {
-  for (const KernelTable* set : kernel_sets()) {
+  for (const KernelTable* set : runnable_sets()) {
     const std::vector<float> x = random_values(77, 5);
     std::vector<float> acc = random_values(77, 6);
     std::vector<double> acc64(acc.begin(), acc.end());

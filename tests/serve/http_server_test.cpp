@@ -183,7 +183,7 @@ class HttpServerDisconnect : public ::testing::TestWithParam<Leaving> {
     auto heard = gone.get_future();
     if (heard.wait_for(5s) != std::future_status::ready) return false;
     const auto took = Clock::now() - left;
-    EXPECT_LT(took, 500ms);  // 100 ms on a machine that has nothing else to do
+    EXPECT_LT(took, 1s);  // 100 ms on a machine that has nothing else to do
     EXPECT_NE(heard.get(), std::this_thread::get_id());
 
     std::promise<void> late;  // who asks afterwards is told as well

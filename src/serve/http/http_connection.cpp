@@ -27,7 +27,7 @@ using asio::use_awaitable;
 constexpr std::chrono::milliseconds kWatchInterval(50);
 // How long a connection that ends is read from, so that the last answer is not lost with a reset.
 constexpr std::chrono::milliseconds kLinger(2000);
-constexpr size_t kReadBytes = 16 * 1024;
+constexpr size_t kReadBytes = size_t{16} << 10;
 
 enum class ClientState { kSilent, kHasSent, kGone };
 

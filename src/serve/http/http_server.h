@@ -16,9 +16,10 @@ namespace lethe::serve {
 struct HttpServerOptions {
   /// An address or a name; all addresses of a name are listened on. "0.0.0.0" or "::" for all.
   std::string host = "127.0.0.1";
-  uint16_t port = 8000;                 ///< 0: any free one
-  size_t max_connections = 1024;        ///< further ones are answered with 503
-  size_t max_header_bytes = 32 * 1024;  ///< request line and headers; more is answered with 431
+  uint16_t port = 8000;           ///< 0: any free one
+  size_t max_connections = 1024;  ///< further ones are answered with 503
+  /// Request line and headers; more is answered with 431.
+  size_t max_header_bytes = size_t{32} << 10;
   size_t max_body_bytes = size_t{64} << 20;  ///< more is answered with 413
   /// A connection without a request is closed after this.
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(75);

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+
+#include "base/thread_team.h"
+#include "ops/device.h"
+
+namespace CLI {
+class App;
+}
+
+namespace lethe::apps {
+
+/// How a command computes; the same options wherever a model runs.
+struct ComputeOptions {
+  int threads = 0;                ///< of a ThreadTeam; 0 means all CPUs
+  std::string numerics = "fast";  ///< ops::parse_numerics
+  std::string isa = "auto";       ///< kernels::select_kernels
+};
+
+/// Adds --threads, --numerics and --isa. `options` must outlive the parsing.
+void add_compute_options(CLI::App& command, ComputeOptions& options);
+
+/// The device that the options describe, on a team of options.threads. Throws UsageError if this
+/// machine cannot run the wanted kernel set.
+ops::Device make_device(ThreadTeam& team, const ComputeOptions& options);
+
+}  // namespace lethe::apps

@@ -1,0 +1,18 @@
+#pragma once
+
+#include "kernels/kernel_table.h"
+
+// The pieces of the AVX2 set, for a CPU with AVX2, FMA and F16C (kernel_sets.cpp joins and checks).
+// Each is the one symbol of its translation unit, which is compiled with wide flags: call none of
+// them, nor anything they install, before the check. All results have the scalar set's bits.
+
+namespace lethe::kernels {
+
+/// dot_f32, dot_f64, fma_row_f32, fma_rows_f32, fma_row_f64.
+void install_avx2_dots(KernelTable& table) noexcept;
+/// row_dot of the encodings with F32 and Bf16 activations.
+void install_avx2_wide_row_dots(KernelTable& table) noexcept;
+/// row_dot of the encodings with Int8 activations.
+void install_avx2_int8_row_dots(KernelTable& table) noexcept;
+
+}  // namespace lethe::kernels
