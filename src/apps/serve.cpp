@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <functional>
@@ -32,9 +33,11 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
 }
 
+/// In one piece, since many threads write. That the log cannot be written is no reason to end.
 void log_line(const std::string& text) {
   const std::time_t now = std::time(nullptr);
-  fmt::print(stderr, "{:%Y-%m-%d %H:%M:%S} {}\n", fmt::localtime(now), text);
+  const std::string line = fmt::format("{:%Y-%m-%d %H:%M:%S} {}\n", fmt::localtime(now), text);
+  static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
 }
 
 /// The signals that ask for an end, and one to wake the thread that waits for them.
@@ -77,7 +80,8 @@ class ServerThread {
   ~ServerThread() {
     if (!thread_.joinable()) return;
     server_.stop();
-    server_.stop();  // at once: without a model nothing is being answered
+    server_.stop();  // without a model nothing is being answered: nobody waits for it
+    server_.stop();
     thread_.join();
   }
   ServerThread(const ServerThread&) = delete;
@@ -93,11 +97,12 @@ class ServerThread {
 void serve_until_signal(const ServeOptions& options) {
   const sigset_t blocked = end_signals();
   pthread_sigmask(SIG_BLOCK, &blocked, nullptr);  // for the threads that start from here on, too
+  std::signal(SIGPIPE, SIG_IGN);                  // whoever read the log may have gone
   serve::ApiServer server(options.api);
   std::atomic<bool> loaded = false;
   const SignalThread signals([&] {
     if (!loaded) std::_Exit(kInterrupted);
-    if (!options.quiet) log_line("ending: running answers have 30 s; again to end at once");
+    if (!options.quiet) log_line("ending: running answers have 30 s; again to end them now");
     server.stop();
   });
   ServerThread transport(server);
@@ -145,7 +150,7 @@ void add_serve(CLI::App& app) {
                     "End streams with usage as OpenAI does: a chunk of its own, if asked for");
   command
       ->add_option("--max-body", api.http.max_body_bytes,
-                   "Size of a request at most (default: 64MB)")
+                   "Size of a request at most (default: 64MiB)")
       ->transform(CLI::AsSizeValue(true));
   command->add_option("--max-running", options->max_running, "Requests computed at a time (16)")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));

@@ -1,5 +1,6 @@
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
@@ -65,6 +66,12 @@ void Engine::Impl::loop() {
       scheduler.add(std::move(sequence));
     }
     for (const RequestId id : cancelled) scheduler.cancel(id);
+    if (!stop) scheduler.admit();
+    // A step can take long: what it runs and what waits for it is to be seen, and counted,
+    // meanwhile.
+    lock.lock();
+    stats = scheduler.stats();
+    lock.unlock();
     if (stop) {
       scheduler.stop_all(StopReason::shutdown);
     } else {
@@ -82,12 +89,16 @@ Engine::Engine(model::Model& model, EngineOptions options, std::function<void()>
 }
 
 Engine::~Engine() {
+  shut_down();
+  impl_->thread.join();
+}
+
+void Engine::shut_down() {
   {
     std::lock_guard lock(impl_->mutex);
     impl_->stopping = true;
   }
   impl_->wake.notify_all();
-  impl_->thread.join();
 }
 
 RequestId Engine::submit(Request request, std::shared_ptr<RequestSink> sink) {
@@ -96,9 +107,11 @@ RequestId Engine::submit(Request request, std::shared_ptr<RequestSink> sink) {
   auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink),
                                              impl_->model.num_tokens());
   std::lock_guard lock(impl_->mutex);
-  if (impl_->stopping) throw BusyError("Lethe is shutting down: no new requests are taken.");
+  if (impl_->stopping) throw ShutDownError("Lethe is shutting down: no new requests are taken.");
+  const EngineOptions& options = impl_->options;
   const auto waiting = impl_->stats.waiting + static_cast<int64_t>(impl_->arrivals.size());
-  if (waiting > impl_->options.max_waiting) {
+  const int64_t free = std::max<int64_t>(0, options.max_running - impl_->stats.running);
+  if (waiting >= options.max_waiting + free) {
     throw BusyError(
         "{} requests wait already, as many as may (--max-waiting). Try again in a moment.",
         waiting);

@@ -34,7 +34,9 @@ class Scheduler {
   void stop_all(StopReason reason);
 
   bool has_work() const noexcept { return !running_.empty() || !waiting_.empty(); }
-  /// Starts what can start, computes one forward pass, delivers. Does nothing without work.
+  /// Starts what can start. step() does so itself; called before it, stats() tells of the step.
+  void admit();
+  /// admit(), then computes one forward pass and delivers. Does nothing without work.
   void step();
 
   int64_t num_waiting() const noexcept { return static_cast<int64_t>(waiting_.size()); }
@@ -42,7 +44,6 @@ class Scheduler {
 
  private:
   int64_t reserved_bytes(const Sequence& sequence) const;
-  void admit();
   void start(Sequence& sequence);
   std::vector<model::SequenceChunk> next_chunks();
   void take_results(const ops::Matrix& logits);

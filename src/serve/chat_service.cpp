@@ -99,14 +99,16 @@ engine::SamplingParams sampling_of(const RequestParameters& parameters) {
 
 }  // namespace
 
-ChatService::ChatService(ServedModel& model, const engine::EngineOptions& options)
-    : model_(model),
-      engine_(model.model(), options, [&model] { model.checkpoint().check_unchanged(); }) {}
+ChatService::ChatService(ServedModel& model, const engine::EngineOptions& options,
+                         std::function<void()> check)
+    : model_(model), engine_(model.model(), options, [&model, check = std::move(check)] {
+        model.checkpoint().check_unchanged();
+        if (check) check();
+      }) {}
 
 /// As many as are asked for where nobody asked: within the context and the memory there is.
 int64_t ChatService::default_max_tokens(int64_t prompt_tokens, int64_t wanted) const {
   int64_t tokens = std::min(wanted, model_.context_length() - prompt_tokens);
-  const model::SequenceState state = model_.model().new_state();
   const model::StateLayout layout = model_.model().new_state().layout();
   while (tokens > 1 && layout.bytes_at(prompt_tokens + tokens) > engine_.options().memory_bytes) {
     tokens /= 2;
@@ -121,8 +123,8 @@ engine::Request ChatService::make_request(std::vector<int32_t> prompt,
   const auto prompt_tokens = static_cast<int64_t>(prompt.size());
   request.prompt = std::move(prompt);
   request.sampling = sampling_of(parameters);
-  request.max_tokens =
-      parameters.max_tokens.value_or(default_max_tokens(prompt_tokens, wanted_tokens));
+  request.max_tokens = parameters.max_tokens ? *parameters.max_tokens
+                                             : default_max_tokens(prompt_tokens, wanted_tokens);
   request.num_tokens = model_.tokenizer().size();
   if (!parameters.ignore_eos) request.stop_tokens = model_.end_tokens();
   request.cache_scope = parameters.user_id;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -30,18 +31,23 @@ struct PreparedRequest {
 /// Any thread.
 class ChatService {
  public:
-  /// Starts an engine on the model, which must outlive the service.
-  ChatService(ServedModel& model, const engine::EngineOptions& options);
+  /// Starts an engine on the model, which must outlive the service. `check` is called before each
+  /// forward pass, on the engine's thread, and may throw: all that runs fails then. It comes on top
+  /// of the check that the model's files are what they were.
+  ChatService(ServedModel& model, const engine::EngineOptions& options,
+              std::function<void()> check = {});
 
   /// Renders and tokenises. Throws RequestError, PromptError, UsageError or
   /// engine::ContextLengthError for what cannot be run. Takes time that grows with the text.
   PreparedRequest prepare(const ChatRequest& request) const;
   PreparedRequest prepare(const TextRequest& request) const;
 
-  /// Throws engine::BusyError if too many wait; the listener hears nothing then. It is kept until
-  /// its on_result().
+  /// Throws engine::BusyError if too many wait, engine::ShutDownError after shut_down(); the
+  /// listener hears nothing then. It is kept until its on_result().
   engine::RequestId start(PreparedRequest prepared, std::shared_ptr<ChatListener> listener);
   void cancel(engine::RequestId id) { engine_.cancel(id); }
+  /// Ends all answers with insufficient_system_resource, without waiting for them.
+  void shut_down() { engine_.shut_down(); }
 
   const ServedModel& model() const noexcept { return model_; }
   engine::EngineStats stats() const { return engine_.stats(); }

@@ -16,10 +16,10 @@
 namespace lethe::serve {
 
 struct ServedModelOptions {
-  std::string path;        ///< directory, .safetensors or .gguf
-  std::string profile;     ///< name of the prompt format; empty: found out
-  std::string draft_file;  ///< as Checkpoint::OpenOptions
-  int threads = 0;         ///< 0: all CPUs
+  std::string path;             ///< directory, .safetensors or .gguf
+  std::string profile = {};     ///< name of the prompt format; empty: found out
+  std::string draft_file = {};  ///< as Checkpoint::OpenOptions
+  int threads = 0;              ///< 0: all CPUs
   ops::Numerics numerics = ops::Numerics::Fast;
   std::string isa = "auto";  ///< kernels::select_kernels
 };

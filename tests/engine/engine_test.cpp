@@ -95,10 +95,11 @@ TEST(Engine, RefusesWhenTooManyWait) {
   };
   submit();
   gate.wait_for_arrival();
+  EXPECT_EQ(engine.stats().running, 1);
+  EXPECT_EQ(engine.stats().waiting, 0);
   submit();
   submit();
-  submit();
-  EXPECT_EQ(engine.stats().waiting, 3);
+  EXPECT_EQ(engine.stats().waiting, 2);
   try {
     submit();
     FAIL();
@@ -171,6 +172,23 @@ TEST(Engine, EndingItEndsItsRequests) {
     EXPECT_EQ(sink->num_ends(), 1);
     EXPECT_EQ(sink->wait().reason, StopReason::shutdown);
   }
+}
+
+TEST(Engine, AfterShuttingDownNothingIsTakenIn) {
+  FakeModel model;
+  Gate gate;
+  model.on_forward = [&] { gate.pass(); };
+  Engine engine(model, options_with(1, 10));
+  const auto running = std::make_shared<CollectingSink>();
+  const auto waiting = std::make_shared<CollectingSink>();
+  engine.submit(greedy_request({1, 2}, 900), running);
+  gate.wait_for_arrival();
+  engine.submit(greedy_request({1, 2}, 900), waiting);
+  engine.shut_down();
+  EXPECT_THROW(engine.submit(greedy_request({1, 2}, 1), running), engine::ShutDownError);
+  gate.open();
+  EXPECT_EQ(running->wait().reason, StopReason::shutdown);
+  EXPECT_EQ(waiting->wait().reason, StopReason::shutdown);
 }
 
 TEST(Engine, AChangedModelFileFailsRequests) {

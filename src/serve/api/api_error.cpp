@@ -36,12 +36,16 @@ HttpResponse ApiError::response() const {
   if (retry_after_s > 0) {
     response.headers.emplace_back("Retry-After", std::to_string(retry_after_s));
   }
+  if (!allow.empty()) response.headers.emplace_back("Allow", allow);
   return response;
 }
 
 ApiError api_error(int status, std::string message) {
   const bool again = status == 429 || status == 503;
-  return {status, type_of(status), std::move(message), again ? kRetryAfterS : 0};
+  return {.status = status,
+          .type = type_of(status),
+          .message = std::move(message),
+          .retry_after_s = again ? kRetryAfterS : 0};
 }
 
 ApiError api_error(const std::exception& exception) {
@@ -50,6 +54,8 @@ ApiError api_error(const std::exception& exception) {
     status = request->status();
   } else if (dynamic_cast<const engine::BusyError*>(&exception) != nullptr) {
     status = 429;
+  } else if (dynamic_cast<const engine::ShutDownError*>(&exception) != nullptr) {
+    status = 503;
   } else if (dynamic_cast<const UsageError*>(&exception) != nullptr ||
              dynamic_cast<const PromptError*>(&exception) != nullptr ||
              dynamic_cast<const JsonError*>(&exception) != nullptr) {

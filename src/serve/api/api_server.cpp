@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "serve/api/api_error.h"
+#include "base/printable.h"
 #include "serve/api/api_json.h"
 #include "serve/http/http_target.h"
 
@@ -14,6 +14,7 @@ namespace lethe::serve {
 namespace {
 
 constexpr int kReaderThreads = 2;
+constexpr size_t kLoggedMessageBytes = 400;
 constexpr int64_t kMaxOutputTokens = 393'216;
 
 /// The prefixes under which all routes stand (section 1).
@@ -23,20 +24,17 @@ std::string_view without_prefix(std::string_view path) {
       path.remove_prefix(prefix.size());
     }
   }
-  return path.size() > 1 && path.ends_with('/') ? path.substr(0, path.size() - 1) : path;
+  if (path.ends_with('/')) path.remove_suffix(1);
+  return path.empty() ? "/" : path;
 }
 
-void respond(const std::shared_ptr<HttpExchange>& exchange, const ApiError& error) {
-  exchange->respond(error.response());
-}
-
-HttpServerOptions http_options(HttpServerOptions options) {
-  if (!options.error_body) {
-    options.error_body = [](int status, std::string_view message) {
-      return api_error(status, std::string(message)).response();
-    };
-  }
-  return options;
+/// The token of "Bearer TOKEN"; the name of a scheme has no case (RFC 9110 section 11.1).
+std::string_view bearer_token(std::string_view header) {
+  constexpr std::string_view kScheme = "bearer ";
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  if (header.size() < kScheme.size()) return {};
+  if (!std::ranges::equal(header.substr(0, kScheme.size()), kScheme, {}, lower)) return {};
+  return header.substr(kScheme.size());
 }
 
 /// Takes the same time wherever the difference is.
@@ -53,8 +51,8 @@ bool same_secret(std::string_view a, std::string_view b) {
 
 const std::vector<ApiServer::Route>& ApiServer::routes() {
   static const std::vector<Route> routes = {
-      {"GET", "/", &ApiServer::get_root, false},
-      {"GET", "/health", &ApiServer::get_health, false},
+      {"GET", "/", &ApiServer::get_root, true},
+      {"GET", "/health", &ApiServer::get_health, true},
       {"GET", "/models", &ApiServer::get_models},
       {"GET", "/user/balance", &ApiServer::get_balance},
       {"POST", "/chat/completions", &ApiServer::post_chat_completions},
@@ -69,55 +67,72 @@ ApiServer::ApiServer(ApiOptions options)
 
 ApiServer::~ApiServer() = default;
 
+HttpServerOptions ApiServer::http_options(HttpServerOptions options) {
+  if (!options.error_body) {
+    options.error_body = [](int status, std::string_view message) {
+      return api_error(status, std::string(message)).response();
+    };
+  }
+  options.on_drain_end = [this] {
+    if (ChatService* const service = service_) service->shut_down();
+  };
+  return options;
+}
+
 void ApiServer::handle(const Exchange& exchange) {
   try {
     dispatch(exchange);
   } catch (const std::exception& error) {
-    respond(exchange, api_error(error));
+    refuse(exchange, api_error(error));
   }
 }
 
-void ApiServer::dispatch(const Exchange& exchange) {
+void ApiServer::refuse(const Exchange& exchange, const ApiError& error) const {
   const HttpRequest& request = exchange->request();
+  if (options_.log) {
+    options_.log(fmt::format("{} {} {}: {}: {}", request.peer, printable(request.method, 20),
+                             printable(request.path), error.status,
+                             printable(error.message, kLoggedMessageBytes)));
+  }
+  exchange->respond(error.response());
+}
+
+const ApiServer::Route* ApiServer::find_route(const HttpRequest& request, ApiError& error) {
   const std::string_view method =
       request.method == "HEAD" ? "GET" : std::string_view(request.method);
-  const std::string_view path = without_prefix(request.path);
-  const bool one_model = path.starts_with("/models/");
-  std::string allowed;
+  std::string_view path = without_prefix(request.path);
+  if (path.starts_with("/models/")) path = "/models";
   for (const Route& route : routes()) {
-    if (route.path != (one_model ? "/models" : path.empty() ? "/" : path)) continue;
-    if (route.method != method) {
-      allowed = route.method;
-      continue;
-    }
-    if (route.needs_key && !is_authorized(request)) {
-      respond(exchange, api_error(401,
-                                  "Authentication fails: the request needs the API key that "
-                                  "Lethe was started with, as \"Authorization: Bearer KEY\"."));
-      return;
-    }
-    if (service_ == nullptr && route.handler != &ApiServer::get_health) {
-      respond(exchange, api_error(503, "The model is being loaded: try again in a moment."));
-      return;
-    }
-    (this->*route.handler)(exchange);
-    return;
+    if (route.path != path) continue;
+    if (route.method == method) return &route;
+    error = api_error(405, fmt::format("{} takes {}.", request.path, route.method));
+    error.allow = route.method;
+    return nullptr;
   }
-  ApiError error =
-      allowed.empty()
-          ? api_error(404, fmt::format("There is nothing at {} {}.", request.method, request.path))
-          : api_error(405, fmt::format("{} takes {}.", request.path, allowed));
-  HttpResponse response = error.response();
-  if (!allowed.empty()) response.headers.emplace_back("Allow", allowed);
-  exchange->respond(std::move(response));
+  error = api_error(404, fmt::format("There is nothing at {} {}.", request.method, request.path));
+  return nullptr;
+}
+
+void ApiServer::dispatch(const Exchange& exchange) {
+  ApiError error;
+  const Route* const route = find_route(exchange->request(), error);
+  if (route == nullptr) {
+    refuse(exchange, error);
+  } else if (!route->is_open && !is_authorized(exchange->request())) {
+    refuse(exchange, api_error(401,
+                               "Authentication fails: the request needs the API key that "
+                               "Lethe was started with, as \"Authorization: Bearer KEY\"."));
+  } else if (!route->is_open && service_ == nullptr) {
+    refuse(exchange, api_error(503, "The model is being loaded: try again in a moment."));
+  } else {
+    (this->*route->handler)(exchange);
+  }
 }
 
 bool ApiServer::is_authorized(const HttpRequest& request) const {
   if (options_.api_key.empty()) return true;
   if (const auto header = request.header("authorization")) {
-    constexpr std::string_view kBearer = "Bearer ";
-    return header->starts_with(kBearer) &&
-           same_secret(header->substr(kBearer.size()), options_.api_key);
+    return same_secret(bearer_token(*header), options_.api_key);
   }
   return same_secret(request.header("x-api-key").value_or(""), options_.api_key);
 }
@@ -165,7 +180,7 @@ void ApiServer::get_models(const Exchange& exchange) {
     const std::string name = percent_decode(path.substr(kPrefix.size())).value_or("");
     const std::vector<std::string> names = model_names();
     if (std::ranges::find(names, name) == names.end()) {
-      respond(exchange, api_error(404, fmt::format("There is no model '{}'.", name)));
+      refuse(exchange, api_error(404, fmt::format("There is no model '{}'.", name)));
     } else {
       exchange->respond(json_response(200, model_json(name)));
     }
@@ -179,12 +194,12 @@ void ApiServer::get_models(const Exchange& exchange) {
 void ApiServer::log_answer(const HttpRequest& request, const ChatResult& result) const {
   if (!options_.log) return;
   const ChatUsage& usage = result.usage;
-  options_.log(fmt::format("{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}",
-                           request.peer, request.path, usage.prompt_tokens, usage.cached_tokens,
-                           usage.waiting_s + usage.prefill_s, usage.completion_tokens,
-                           usage.decode_s,
-                           result.cancelled ? "the client left" : result.finish_reason,
-                           result.error.empty() ? "" : ": " + result.error));
+  options_.log(
+      fmt::format("{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}", request.peer,
+                  printable(request.path), usage.prompt_tokens, usage.cached_tokens,
+                  usage.waiting_s + usage.prefill_s, usage.completion_tokens, usage.decode_s,
+                  result.cancelled ? "the client left" : result.finish_reason,
+                  result.error.empty() ? "" : ": " + printable(result.error, kLoggedMessageBytes)));
 }
 
 }  // namespace lethe::serve

@@ -1,6 +1,6 @@
 #include "serve/api/chat_answer.h"
 
-#include <chrono>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -11,9 +11,7 @@ namespace lethe::serve {
 
 namespace {
 
-/// Clients and proxies give up on a silent connection after minutes, some after less than one (spec
-/// api.md section 2.3).
-constexpr std::chrono::seconds kSilence(5);
+using Clock = std::chrono::steady_clock;
 
 HttpHeaders json_headers() {
   return {{"Content-Type", "application/json"}};
@@ -54,11 +52,12 @@ class StreamedAnswer : public ChatAnswer {
       for (const Json& chunk : format().last_chunks(result, logprobs().take())) {
         bytes += sse_data(chunk);
       }
+      bytes += "data: [DONE]\n\n";
     } else {
-      // The headers are out: all that can still be said is said in the stream.
+      // The headers are out: all that can still be said is said in the stream, which then ends.
       bytes = sse_data(api_error(500, result.error).body());
     }
-    send(bytes + "data: [DONE]\n\n");
+    send(std::move(bytes));
     exchange().end();
   }
 
@@ -103,51 +102,55 @@ class WholeAnswer : public ChatAnswer {
 
 }  // namespace
 
-std::shared_ptr<ChatAnswer> ChatAnswer::make(bool stream, std::shared_ptr<HttpExchange> exchange,
+std::shared_ptr<ChatAnswer> ChatAnswer::make(std::shared_ptr<HttpExchange> exchange,
                                              ChatService& service, ChatFormat format,
-                                             OnEnd on_end) {
-  if (stream) {
+                                             ChatAnswerOptions options) {
+  if (options.stream) {
     return std::make_shared<StreamedAnswer>(std::move(exchange), service, std::move(format),
-                                            std::move(on_end));
+                                            std::move(options));
   }
   return std::make_shared<WholeAnswer>(std::move(exchange), service, std::move(format),
-                                       std::move(on_end));
+                                       std::move(options));
 }
 
 ChatAnswer::ChatAnswer(std::shared_ptr<HttpExchange> exchange, ChatService& service,
-                       ChatFormat format, OnEnd on_end)
+                       ChatFormat format, ChatAnswerOptions options)
     : exchange_(std::move(exchange)),
       service_(service),
       format_(std::move(format)),
       logprobs_(service.model().tokenizer()),
-      on_end_(std::move(on_end)) {}
+      options_(std::move(options)) {}
 
 void ChatAnswer::started(engine::RequestId id) {
   {
     std::lock_guard lock(mutex_);
     if (ended_) return;
     begin();
+    last_sent_ = Clock::now();
   }
   exchange_->on_disconnect([&service = service_, id] { service.cancel(id); });
-  wait_for_silence();
+  wait_for_silence(options_.silence);
 }
 
-void ChatAnswer::wait_for_silence() {
-  exchange_->after(kSilence, [self = shared_from_this()] {
+/// Clients and proxies give up on a silent connection after minutes, some after less than one (spec
+/// api.md section 2.3).
+void ChatAnswer::wait_for_silence(std::chrono::milliseconds time) {
+  exchange_->after(time, [self = shared_from_this()] {
+    const auto silence = self->options_.silence;
+    std::chrono::milliseconds quiet;
     {
       std::lock_guard lock(self->mutex_);
       if (self->ended_) return;
-      if (!std::exchange(self->sent_something_, false)) {
-        self->keep_alive();
-        self->sent_something_ = false;
-      }
+      const auto since = [&] { return Clock::now() - self->last_sent_; };
+      if (since() >= silence) self->keep_alive();
+      quiet = std::chrono::duration_cast<std::chrono::milliseconds>(since());
     }
-    self->wait_for_silence();
+    self->wait_for_silence(std::max(silence - quiet, std::chrono::milliseconds(1)));
   });
 }
 
 void ChatAnswer::send(std::string bytes) {
-  sent_something_ = true;
+  last_sent_ = Clock::now();
   exchange_->write(std::move(bytes));
 }
 
@@ -157,7 +160,7 @@ void ChatAnswer::on_result(const ChatResult& result) noexcept {
     ended_ = true;
     finish(result);
   }
-  if (on_end_) on_end_(result);
+  if (options_.on_end) options_.on_end(result);
 }
 
 }  // namespace lethe::serve

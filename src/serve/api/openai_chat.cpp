@@ -25,7 +25,7 @@ void ApiServer::post_chat_completions(const Exchange& exchange) {
     try {
       run_chat(exchange);
     } catch (const std::exception& error) {
-      exchange->respond(api_error(error).response());
+      refuse(exchange, api_error(error));
     }
   });
 }
@@ -45,14 +45,20 @@ void ApiServer::run_chat(const Exchange& exchange) {
   format.thinking = prepared.thinking;
   format.include_usage = request.parameters.include_usage;
   format.usage_in_own_chunk = options_.usage_in_own_chunk;
-  const auto answer = ChatAnswer::make(
-      request.parameters.stream, exchange, service, std::move(format),
-      [this, exchange](const ChatResult& result) { log_answer(exchange->request(), result); });
+  const auto answer = ChatAnswer::make(exchange, service, std::move(format),
+                                       {.stream = request.parameters.stream,
+                                        .silence = options_.silence,
+                                        .on_end = [this, exchange](const ChatResult& result) {
+                                          log_answer(exchange->request(), result);
+                                        }});
   answer->started(service.start(std::move(prepared), answer));
 }
 
-void ApiServer::check_model_name(const std::string& name) const {
+void ApiServer::check_model_name(std::string_view name) const {
   if (!options_.strict_models) return;
+  // DeepSeek's guide for one agent asks for the long context so.
+  constexpr std::string_view kLongContext = "[1m]";
+  if (name.ends_with(kLongContext)) name.remove_suffix(kLongContext.size());
   const std::vector<std::string> names = model_names();
   if (std::ranges::find(names, name) == names.end()) {
     throw RequestError(404, fmt::format("model: there is no '{}' here; see /v1/models", name));

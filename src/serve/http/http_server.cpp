@@ -214,7 +214,7 @@ struct HttpServer::Impl {
 
   void begin_stop() {
     if (service.draining) {
-      close_all();
+      end_drain();
       return;
     }
     service.draining = true;
@@ -225,10 +225,24 @@ struct HttpServer::Impl {
     }
     for (const auto& connection : open_connections()) connection->drain();
     if (connections.empty()) return;
-    drain_timer.expires_after(service.options.drain_time);
+    end_drain_after(service.options.drain_time);
+  }
+
+  void end_drain_after(std::chrono::milliseconds time) {
+    drain_timer.expires_after(time);
     drain_timer.async_wait([this](ErrorCode cancelled) {
-      if (!cancelled) close_all();
+      if (!cancelled) end_drain();
     });
+  }
+
+  void end_drain() {
+    const auto& last_words = service.options.on_drain_end;
+    if (!last_words || std::exchange(drain_ended, true)) {
+      close_all();
+      return;
+    }
+    if (!connections.empty()) end_drain_after(HttpServerOptions::kLastWords);
+    last_words();
   }
 
   std::unordered_set<HttpConnection*> connections;  // kept alive by their coroutines
@@ -236,6 +250,7 @@ struct HttpServer::Impl {
   asio::io_context io{1};
   std::shared_ptr<AsioLoop> loop;
   asio::steady_timer drain_timer;
+  bool drain_ended = false;  // `on_drain_end` was called
   std::vector<std::unique_ptr<Listener>> listeners;
   tcp::endpoint first_endpoint;
 };

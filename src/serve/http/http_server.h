@@ -31,6 +31,10 @@ struct HttpServerOptions {
   std::chrono::milliseconds write_timeout = std::chrono::seconds(120);
   /// How long `stop` lets running answers go on.
   std::chrono::milliseconds drain_time = std::chrono::seconds(30);
+  /// Called on the server's thread when `drain_time` is over, or `stop` is called again: what still
+  /// runs should end now, and has kLastWords for it. Without it, connections are closed at once.
+  std::function<void()> on_drain_end = {};
+  static constexpr std::chrono::milliseconds kLastWords = std::chrono::seconds(5);
   /// Makes the answers that come from the transport itself: malformed or too large requests, and
   /// handlers that threw. Called on the server's thread. Default: `http_error`.
   std::function<HttpResponse(int status, std::string_view message)> error_body = {};
@@ -61,7 +65,8 @@ class HttpServer {
   void run();
 
   /// Any thread, not a signal handler. Accepts no more, closes idle connections at once, and the
-  /// others as their answers end or after `drain_time`. A second call closes all of them at once.
+  /// others as their answers end or after `drain_time`. A second call does not wait for that, and
+  /// a further one (the second, without `on_drain_end`) closes all of them at once.
   void stop();
 
  private:
