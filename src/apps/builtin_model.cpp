@@ -29,7 +29,8 @@ std::string model_path(const std::string& name) {
   }
   if (name == kDefaultModel) {
     throw UsageError(
-        "the built-in model '{}' is not beside the program (models/{}), nor installed: name a model "
+        "the built-in model '{}' is not beside the program (models/{}), nor installed: name a "
+        "model "
         "with -m.",
         name, name);
   }
@@ -41,7 +42,8 @@ std::string model_path(const std::string& name) {
 
 std::string_view builtin_notice(std::string_view name) {
   if (name != kDefaultModel) return "";
-  return "built-in model 'tiny': V4.1 with random weights, a few MB. Everything runs as in the real "
+  return "built-in model 'tiny': V4.1 with random weights, a few MB. Everything runs as in the "
+         "real "
          "model, but its words mean nothing. Name a real one with -m.";
 }
 

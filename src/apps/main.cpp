@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Lethe: runs the DeepSeek V4 family on the machines people have", "lethe"};
   app.require_subcommand(1);
   app.set_version_flag("--version", LETHE_VERSION);
+  lethe::apps::add_chat(app);
   lethe::apps::add_inspect(app);
   lethe::apps::add_logits(app);
   lethe::apps::add_plan(app);

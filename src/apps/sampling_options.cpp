@@ -35,7 +35,8 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
   RequestParameters& p = options.parameters;
   command.add_option("--think", options.think,
                      "off, on, low, high, max, or (V4.1) 1 to 100 (default: on)");
-  command.add_option("-n,--max-tokens", p.max_tokens, "Tokens to generate at most, thinking included")
+  command
+      .add_option("-n,--max-tokens", p.max_tokens, "Tokens to generate at most, thinking included")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command.add_option("-t,--temperature", p.temperature, "0: always the best token (default: 1)")
       ->check(CLI::Range(0.0, 2.0));
@@ -72,9 +73,10 @@ void set_thinking(ChatRequest& request, const std::string& word) {
     const auto end = std::from_chars(word.data(), word.data() + word.size(), number);
     const bool is_number = end.ec == std::errc() && end.ptr == word.data() + word.size();
     if (!is_number && word != "low" && word != "high" && word != "max") {
-      throw UsageError("thinking '{}': it is off, on, low, high, max, or (V4.1) a number from 1 to "
-                       "100",
-                       word);
+      throw UsageError(
+          "thinking '{}': it is off, on, low, high, max, or (V4.1) a number from 1 to "
+          "100",
+          word);
     }
     request.thinking = true;
     if (is_number) {
