@@ -45,7 +45,7 @@ const std::vector<ChatLoop::Command>& ChatLoop::commands() {
       {"/system", "[TEXT|off]", "show, set or remove the system message", &ChatLoop::change_system},
       {"/think", "[off|on|low|high|max|N]", "show or set how hard to think",
        &ChatLoop::change_thinking},
-      {"/file", "[PATH]", "add a text file to the next message; list those added",
+      {"/file", "[PATH|off]", "add a text file to the next message; list or drop those added",
        &ChatLoop::add_file},
       {"/save", "[FILE]", "write the conversation to a file (default: the last one)",
        &ChatLoop::save},
@@ -138,7 +138,8 @@ void ChatLoop::attach(const std::string& path) {
 }
 
 void ChatLoop::add_file(const std::string& path) {
-  if (!path.empty()) {
+  if (path == "off") files_.clear();
+  if (!path.empty() && path != "off") {
     attach(path);
     return;
   }

@@ -23,9 +23,18 @@ constexpr const char* kMakeRoom =
 
 ChatLoop::ChatLoop(serve::ChatService& service, LineReader& lines, ChatSession session,
                    const ChatLoopOptions& options)
-    : service_(service), reader_(lines), session_(std::move(session)), options_(options) {}
+    : service_(service),
+      is_terminal_(lines.is_terminal()),
+      reader_(lines),
+      session_(std::move(session)),
+      options_(options) {}
 
 bool ChatLoop::run() {
+  constexpr auto kSecond = InterruptGuard::Second::is_ignored;
+  // At a terminal Ctrl-C never ends the program, not even one that comes when an answer has just
+  // ended; a script that waits for its input ends as any program.
+  std::optional<InterruptGuard> guard;
+  if (is_terminal_) guard.emplace(kSecond);
   int interrupts = 0;
   while (!ends_) {
     MessageReader::Message message;
@@ -36,24 +45,32 @@ bool ChatLoop::run() {
       continue;
     }
     interrupts = 0;
-    try {
-      take(message);
-    } catch (const engine::ContextLengthError& error) {
-      failed_ = true;
-      fmt::print(stderr, "lethe: {} {}\n", error.what(), kMakeRoom);
-    } catch (const std::exception& error) {
-      failed_ = true;
-      fmt::print(stderr, "lethe: {}\n", error.what());
-    }
+    if (!is_terminal_) guard.emplace(kSecond);
+    InterruptGuard::clear_flag();
+    take(message);
+    if (!is_terminal_) guard.reset();
   }
   return !failed_;
+}
+
+void ChatLoop::take(const MessageReader::Message& message) {
+  try {
+    dispatch(message);
+  } catch (const engine::ContextLengthError& error) {
+    failed_ = true;
+    fmt::print(stderr, "lethe: {} {}{}\n", error.what(), kMakeRoom,
+               files_.empty() ? "" : " /file off drops the files for this message.");
+  } catch (const std::exception& error) {
+    failed_ = true;
+    fmt::print(stderr, "lethe: {}\n", error.what());
+  }
 }
 
 void ChatLoop::notice(const std::string& text) const {
   if (!options_.quiet) fmt::print(stderr, "{}\n", text);
 }
 
-void ChatLoop::take(const MessageReader::Message& message) {
+void ChatLoop::dispatch(const MessageReader::Message& message) {
   const std::string& text = message.text;
   if (text.find_first_not_of(" \t\n") == std::string::npos) return;
   if (message.is_block || !text.starts_with('/')) {
@@ -94,7 +111,6 @@ bool ChatLoop::take_answer() {
   const auto printer = std::make_shared<AnswerPrinter>(
       AnswerPrinter::Options{.show_thinking = !options_.hide_thinking,
                              .thinking_to_stdout = ::isatty(STDOUT_FILENO) == 1});
-  const InterruptGuard guard(InterruptGuard::Second::is_ignored);
   const engine::RequestId id = service_.start(std::move(prepared), printer);
   const serve::ChatResult result = printer->wait(service_, id, InterruptGuard::flag());
   count(result);

@@ -41,6 +41,7 @@ class ChatLoop {
 
   // chat_loop.cpp
   void take(const MessageReader::Message& message);
+  void dispatch(const MessageReader::Message& message);
   void say(const std::string& text);
   bool answer(ChatSession next);
   bool take_answer();
@@ -64,6 +65,7 @@ class ChatLoop {
   void quit(const std::string&);
 
   serve::ChatService& service_;
+  bool is_terminal_;
   MessageReader reader_;
   ChatSession session_;
   ChatLoopOptions options_;

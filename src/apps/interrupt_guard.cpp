@@ -34,6 +34,10 @@ InterruptGuard::~InterruptGuard() {
   sigaction(SIGINT, &previous_action, nullptr);
 }
 
+void InterruptGuard::clear_flag() noexcept {
+  interrupt_flag = false;
+}
+
 const std::atomic<bool>& InterruptGuard::flag() noexcept {
   return interrupt_flag;
 }

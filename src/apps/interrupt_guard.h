@@ -16,6 +16,8 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   static const std::atomic<bool>& flag() noexcept;
+  /// Forgets a Ctrl-C that came before now.
+  static void clear_flag() noexcept;
 };
 
 }  // namespace lethe::apps

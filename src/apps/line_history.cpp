@@ -19,6 +19,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr size_t kEntryBytesMax = 65'536;  // what was pasted to be read once is not kept
+
 std::string escaped(const std::string& entry) {
   std::string out;
   for (const char c : entry) {
@@ -72,7 +74,7 @@ LineHistory::LineHistory(std::string path) : path_(std::move(path)) {
 
 void LineHistory::add(const std::string& entry) {
   entries_.push_back(entry);
-  if (path_.empty()) return;
+  if (path_.empty() || entry.size() > kEntryBytesMax) return;
   std::error_code ignored;
   const fs::path folder = fs::path(path_).parent_path();
   if (fs::create_directories(folder, ignored)) {

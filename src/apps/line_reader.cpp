@@ -45,14 +45,11 @@ std::string narrowed(std::wstring_view text) {
   return out;
 }
 
-/// Text as a terminal sends it in a paste (lines end in carriage returns), without the control
-/// characters that would act on the line.
+/// Pasted text without the control characters that would act on the line, and without newlines at
+/// its end.
 std::wstring cleaned_paste(std::wstring_view pasted) {
   std::wstring out;
-  for (size_t i = 0; i < pasted.size(); ++i) {
-    const wchar_t c = pasted[i];
-    const bool is_crlf = c == L'\r' && i + 1 < pasted.size() && pasted[i + 1] == L'\n';
-    if (is_crlf) continue;
+  for (const wchar_t c : pasted) {
     if (c == L'\r' || c == L'\n') {
       out += L'\n';
     } else if (c == L'\t' || (c >= L' ' && c != 0x7F)) {
