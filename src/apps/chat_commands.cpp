@@ -182,7 +182,7 @@ void ChatLoop::show_stats(const std::string&) {
   const engine::EngineStats stats = service_.stats();
   fmt::print(
       stderr,
-      "so far        {} answers, {} prompt tokens ({} cached), {} tokens generated\n"
+      "answers       {}: {} tokens of prompts ({} cached), {} tokens generated\n"
       "memory        {} of cached conversations, {} at most (--memory); weights not counted\n",
       totals_.answers, totals_.prompt_tokens, totals_.cached_tokens, totals_.completion_tokens,
       bytes_text(stats.cache_bytes), bytes_text(stats.memory_bytes));

@@ -116,6 +116,7 @@ class TerminalReader : public LineReader {
     signals_ = &signals;
     stopped_by_.reset();
     set_paste_marks(true);
+    el_wset(editor_, EL_PREP_TERM, 1);  // before the prompt shows: a key may come at once
     int length = 0;
     const wchar_t* text = el_wgets(editor_, &length);
     set_paste_marks(false);
@@ -198,6 +199,7 @@ class TerminalReader : public LineReader {
       const ssize_t got = ::read(STDIN_FILENO, &byte, 1);
       if (got < 0 && errno == EINTR) continue;
       if (got <= 0) return 0;
+      if (byte == 0) continue;  // a Ctrl-D that was typed before the terminal was ours
       const std::wstring text = widened(bytes_.push({&byte, 1}));
       characters_.insert(characters_.end(), text.begin(), text.end());
     }

@@ -113,6 +113,19 @@ TEST_F(ChatTerminal, CtrlCStopsTheAnswer) {
   EXPECT_EQ(program.wait(), 0);
 }
 
+TEST_F(ChatTerminal, WhatIsTypedWhileTheModelAnswersWaits) {
+  RunningProgram program(terminal_, arguments({"--think", "off", "--ignore-eos", "-n", "600"}),
+                         environment());
+  program.read_until(kPrompt);
+  program.type("hi\r");
+  program.read_until("Once upon a");
+  program.type(std::string(kCtrlD) + "/undo\r");  // there is no line that Ctrl-D could end
+  program.read_until("taken back: hi");
+  program.read_until(kPrompt);
+  program.type(kCtrlD);
+  EXPECT_EQ(program.wait(), 0);
+}
+
 TEST_F(ChatTerminal, APasteIsOneMessage) {
   RunningProgram program(terminal_, arguments(), environment());
   const std::string saved = directory_.file("c.json");

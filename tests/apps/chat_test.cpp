@@ -61,7 +61,7 @@ TEST_F(Chat, EveryPromptBeginsWithTheOneBefore) {
   EXPECT_THAT(text, HasSubstr("last answer   prompt 95 tokens, "));
   // The script's own tokens are never made from a text, so that the answer counts as new here.
   EXPECT_THAT(text, HasSubstr("(95 cached)"));
-  EXPECT_THAT(text, HasSubstr("so far        2 answers, "));
+  EXPECT_THAT(text, HasSubstr("answers       2: "));
   EXPECT_THAT(text, HasSubstr("of 65536 tokens\n"));
 }
 
@@ -216,7 +216,7 @@ TEST_F(Chat, AContextThatIsFullSaysWhatToDo) {
   const ProgramResult result = chat("hi\n/file ~/long.txt\nread\n/clear\nhi\n/stats\n");
   EXPECT_THAT(result.output, HasSubstr("Make room with /undo"));
   EXPECT_THAT(result.output, HasSubstr("/file off drops the files"));
-  EXPECT_THAT(result.output, HasSubstr("so far        2 answers"));
+  EXPECT_THAT(result.output, HasSubstr("answers       2: "));
 }
 
 TEST_F(Chat, TextThatIsNotUtf8IsRefusedAndTheSessionGoesOn) {

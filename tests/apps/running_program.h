@@ -18,7 +18,7 @@
 namespace lethe::testing {
 
 /// The lethe program while it runs: a test types, waits for what it wants to see, sends signals. On
-/// a terminal of its own (xterm, 80 columns, no line is echoed twice), or between two pipes, the
+/// a terminal of its own (xterm, 80 columns), or between two pipes, the
 /// one of its output taking stdout and stderr.
 class RunningProgram {
  public:
@@ -93,9 +93,10 @@ class RunningProgram {
     while (read_more()) continue;
     return std::exchange(pending_, {});
   }
-  /// The exit code; 128 + the signal that ended it.
+  /// The exit code; 128 + the signal that ended it. Throws if it says nothing for a minute.
   int wait() {
-    read_rest();
+    const std::string rest = read_rest();
+    if (timed_out_) throw std::runtime_error("does not end, after '" + rest + "'");
     int status = 0;
     ::waitpid(std::exchange(pid_, -1), &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -118,7 +119,8 @@ class RunningProgram {
   bool read_more() {
     constexpr int kTimeoutMs = 60'000;
     pollfd wanted = {output_, POLLIN, 0};
-    if (::poll(&wanted, 1, kTimeoutMs) != 1) return false;
+    timed_out_ = ::poll(&wanted, 1, kTimeoutMs) != 1;
+    if (timed_out_) return false;
     std::array<char, 4096> buffer;
     const ssize_t got = ::read(output_, buffer.data(), buffer.size());
     if (got <= 0) return false;  // a terminal without a program is an error
@@ -129,6 +131,7 @@ class RunningProgram {
   pid_t pid_ = -1;
   int input_ = -1;
   int output_ = -1;
+  bool timed_out_ = false;
   std::string pending_;
 };
 
