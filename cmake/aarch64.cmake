@@ -16,6 +16,8 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 set(ENV{PKG_CONFIG_SYSROOT_DIR} ${lethe_aarch64_root})
 set(ENV{PKG_CONFIG_LIBDIR} ${lethe_aarch64_libraries}/pkgconfig)
 # Libraries that our libraries need (ICU's data) are found here at link time and under qemu.
-set(CMAKE_EXE_LINKER_FLAGS_INIT -Wl,-rpath-link,${lethe_aarch64_libraries})
+set(lethe_aarch64_basic ${lethe_aarch64_root}/lib/aarch64-linux-gnu)  # libedit's libtinfo
+set(CMAKE_EXE_LINKER_FLAGS_INIT
+    -Wl,-rpath-link,${lethe_aarch64_libraries}:${lethe_aarch64_basic})
 set(CMAKE_CROSSCOMPILING_EMULATOR
-    qemu-aarch64;-L;/usr/aarch64-linux-gnu;-E;LD_LIBRARY_PATH=${lethe_aarch64_libraries})
+    qemu-aarch64;-L;/usr/aarch64-linux-gnu;-E;LD_LIBRARY_PATH=${lethe_aarch64_libraries}:${lethe_aarch64_basic})

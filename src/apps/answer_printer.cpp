@@ -3,8 +3,12 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <chrono>
-#include <csignal>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/utf8.h"
 
 namespace lethe::apps {
 
@@ -12,17 +16,13 @@ namespace {
 
 constexpr const char* kDim = "\x1b[2m";
 constexpr const char* kPlain = "\x1b[0m";
+constexpr const char* kEraseLine = "\r\x1b[K";
 constexpr std::chrono::milliseconds kInterruptPoll(50);
 
-std::atomic<bool> interrupt_flag = false;
-struct sigaction previous_action;
-
-extern "C" void on_interrupt(int) {
-  if (interrupt_flag.exchange(true)) {
-    // Asked twice: end as if nobody had caught it.
-    sigaction(SIGINT, &previous_action, nullptr);
-    std::raise(SIGINT);
-  }
+/// https://no-color.org
+bool wants_colour() {
+  const char* no_colour = std::getenv("NO_COLOR");
+  return no_colour == nullptr || *no_colour == '\0';
 }
 
 double per_second(int64_t count, double seconds) {
@@ -31,15 +31,34 @@ double per_second(int64_t count, double seconds) {
 
 }  // namespace
 
+std::string terminal_text(std::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    // U+0080 to U+009F: the same controls once more.
+    const bool is_c1 =
+        byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0;
+    if (is_c1) ++i;
+    if (is_c1 || byte == 0x7F || (byte < 0x20 && byte != '\n' && byte != '\t')) {
+      append_utf8(out, kReplacementCharacter);
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
 AnswerPrinter::AnswerPrinter(const Options& options) : options_(options) {
-  dims_ = ::isatty(options.thinking_to_stdout ? STDOUT_FILENO : STDERR_FILENO) == 1;
+  answers_on_terminal_ = ::isatty(STDOUT_FILENO) == 1;
+  thinks_on_terminal_ = ::isatty(::fileno(thinking_file())) == 1;
+  dims_ = thinks_on_terminal_ && wants_colour();
 }
 
 AnswerPrinter::~AnswerPrinter() = default;
 
 void AnswerPrinter::on_prefill(int64_t done, int64_t total, int64_t cached) {
   if (!progress_) {
-    progress_ = std::make_unique<Progress>("prompt", total - cached, "tokens");
+    progress_ = std::make_unique<Progress>("prompt", total - cached, "tokens", start_);
     prefilled_ = cached;
   }
   progress_->advance(done - prefilled_);
@@ -47,6 +66,7 @@ void AnswerPrinter::on_prefill(int64_t done, int64_t total, int64_t cached) {
 }
 
 void AnswerPrinter::on_update(serve::ChatUpdate update) {
+  if (progress_) progress_->erase();
   progress_.reset();
   for (const StreamEvent& event : update.events) {
     if (event.kind == StreamEvent::Kind::reasoning) {
@@ -60,34 +80,50 @@ void AnswerPrinter::on_update(serve::ChatUpdate update) {
 }
 
 void AnswerPrinter::print_thinking(const std::string& text) {
-  if (!options_.show_thinking) return;
-  FILE* out = options_.thinking_to_stdout ? stdout : stderr;
-  if (!is_thinking_ && dims_) std::fputs(kDim, out);
-  is_thinking_ = true;
-  std::fwrite(text.data(), 1, text.size(), out);
+  FILE* out = thinking_file();
+  if (!is_thinking_) {
+    if (dims_) std::fputs(kDim, out);
+    if (!options_.show_thinking && thinks_on_terminal_) std::fputs("thinking ...", out);
+    if (options_.show_thinking && thinks_on_terminal_ && !dims_) std::fputs("thinking: ", out);
+    is_thinking_ = true;
+  }
+  if (options_.show_thinking) {
+    const std::string shown = thinks_on_terminal_ ? terminal_text(text) : text;
+    std::fwrite(shown.data(), 1, shown.size(), out);
+  }
   std::fflush(out);
 }
 
 void AnswerPrinter::end_thinking() {
   if (!is_thinking_) return;
   is_thinking_ = false;
-  FILE* out = options_.thinking_to_stdout ? stdout : stderr;
-  fmt::print(out, "{}\n\n", dims_ ? kPlain : "");
+  FILE* out = thinking_file();
+  if (dims_) std::fputs(kPlain, out);
+  if (options_.show_thinking) {
+    std::fputs("\n\n", out);
+  } else if (thinks_on_terminal_) {
+    std::fputs(kEraseLine, out);
+  }
   std::fflush(out);
 }
 
 void AnswerPrinter::print_answer(const std::string& text) {
   end_thinking();
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  write_answer(answers_on_terminal_ ? terminal_text(text) : text);
   line_open_ = !text.ends_with('\n');
 }
 
+void AnswerPrinter::write_answer(std::string_view text) {
+  const bool good =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!good && write_error_ == 0) write_error_ = errno;
+}
+
 void AnswerPrinter::on_result(const serve::ChatResult& result) noexcept {
+  if (progress_) progress_->erase();
   progress_.reset();
   end_thinking();
-  if (line_open_) std::fputc('\n', stdout);
-  std::fflush(stdout);
+  if (line_open_) write_answer("\n");
   std::lock_guard lock(mutex_);
   result_ = result;
   ended_.notify_all();
@@ -99,10 +135,13 @@ serve::ChatResult AnswerPrinter::wait(serve::ChatService& service, engine::Reque
   bool cancelled = false;
   while (!result_) {
     ended_.wait_for(lock, kInterruptPoll);
-    if (interrupted && !cancelled) {
+    if ((interrupted || write_error_ != 0) && !cancelled) {
       cancelled = true;
       service.cancel(id);
     }
+  }
+  if (write_error_ != 0) {
+    throw IoError("the answer could not be written to stdout: {}", std::strerror(write_error_));
   }
   return *result_;
 }
@@ -121,22 +160,6 @@ std::string usage_text(const serve::ChatResult& result) {
         fmt::format(", {:.1f} tokens/s", per_second(usage.completion_tokens - 1, usage.decode_s));
   }
   return text + "; " + (result.cancelled ? "stopped by you" : result.finish_reason);
-}
-
-InterruptGuard::InterruptGuard() {
-  interrupt_flag = false;
-  struct sigaction action = {};
-  action.sa_handler = on_interrupt;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, &previous_action);
-}
-
-InterruptGuard::~InterruptGuard() {
-  sigaction(SIGINT, &previous_action, nullptr);
-}
-
-const std::atomic<bool>& InterruptGuard::flag() noexcept {
-  return interrupt_flag;
 }
 
 }  // namespace lethe::apps

@@ -9,6 +9,7 @@ namespace lethe::apps {
 // Each adds one subcommand of the `lethe` program, options and callback, to `app`. One file per
 // command. The callback throws lethe::Error; main prints it and exits with its code.
 void add_bench(CLI::App& app);
+void add_chat(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_logits(CLI::App& app);
 void add_plan(CLI::App& app);

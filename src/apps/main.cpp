@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", LETHE_VERSION);
   lethe::apps::add_bench(app);
+  lethe::apps::add_chat(app);
   lethe::apps::add_inspect(app);
   lethe::apps::add_logits(app);
   lethe::apps::add_plan(app);

@@ -11,9 +11,19 @@ namespace lethe {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Clock = Progress::Clock;
 constexpr std::chrono::milliseconds kSilence(500);
 constexpr std::chrono::milliseconds kRefresh(100);
+constexpr int64_t kBarCells = 20;
+
+/// "[#####...............] "; empty where the whole is unknown.
+std::string bar(int64_t done, int64_t total) {
+  if (total <= 0) return "";
+  const double share =
+      static_cast<double>(std::clamp<int64_t>(done, 0, total)) / static_cast<double>(total);
+  const auto full = static_cast<int64_t>(share * static_cast<double>(kBarCells));
+  return fmt::format("[{:#<{}}{:.<{}}] ", "", full, "", kBarCells - full);
+}
 
 }  // namespace
 
@@ -25,8 +35,8 @@ struct Progress::Impl {
   bool line_open = false;
   int64_t done = 0;
   int64_t reported_tenths = 0;
-  Clock::time_point start = Clock::now();
-  Clock::time_point drawn = start - kRefresh;
+  Clock::time_point start;
+  Clock::time_point drawn;
 
   std::string amount(int64_t value) const;
   std::string line() const;
@@ -56,7 +66,7 @@ void Progress::Impl::draw() {
   if (terminal) {
     if (now - drawn < kRefresh && done < total) return;
     drawn = now;
-    fmt::print(stderr, "\r\x1b[K{}", line());
+    fmt::print(stderr, "\r\x1b[K{}{}", bar(done, total), line());
     std::fflush(stderr);
     line_open = true;
     return;
@@ -69,16 +79,25 @@ void Progress::Impl::draw() {
   fmt::print(stderr, "{}\n", line());
 }
 
-Progress::Progress(std::string title, int64_t total, std::string unit)
+Progress::Progress(std::string title, int64_t total, std::string unit, Clock::time_point start)
     : impl_(std::make_unique<Impl>()) {
   impl_->title = std::move(title);
   impl_->total = total;
   impl_->unit = std::move(unit);
+  impl_->start = start;
+  impl_->drawn = start - kRefresh;
   impl_->terminal = ::isatty(STDERR_FILENO) == 1;
 }
 
 Progress::~Progress() {
   if (impl_->line_open) std::fputc('\n', stderr);
+}
+
+void Progress::erase() {
+  if (!impl_->line_open) return;
+  impl_->line_open = false;
+  std::fputs("\r\x1b[K", stderr);
+  std::fflush(stderr);
 }
 
 void Progress::advance(int64_t by) {

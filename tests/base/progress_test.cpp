@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -47,6 +49,47 @@ TEST(Progress, WorkOfUnknownLengthWritesNoLines) {
               progress.advance(5);
             }),
             "");
+}
+
+/// What `body` writes to a stderr that is a terminal.
+template <typename Body>
+std::string shown(const Body& body) {
+  int master = -1;
+  int slave = -1;
+  if (::openpty(&master, &slave, nullptr, nullptr, nullptr) != 0) return "no terminal";
+  const int saved = ::dup(STDERR_FILENO);
+  ::dup2(slave, STDERR_FILENO);
+  body();
+  std::fflush(stderr);
+  ::dup2(saved, STDERR_FILENO);
+  ::close(saved);
+  std::string text(4096, '\0');
+  const ssize_t got = ::read(master, text.data(), text.size());
+  text.resize(got < 0 ? 0 : static_cast<size_t>(got));
+  ::close(slave);
+  ::close(master);
+  return text;
+}
+
+TEST(Progress, ABarOnATerminal) {
+  const auto began = Progress::Clock::now() - std::chrono::seconds(10);
+  EXPECT_THAT(shown([&] {
+                Progress progress("prompt", 200, "tokens", began);
+                progress.advance(50);
+              }),
+              ::testing::MatchesRegex("\r\x1b.K.#####[.]+. prompt:  25 %, 50 of 200 tokens, "
+                                      "(5.0|4.[0-9]) tokens/s\r\n"));
+}
+
+TEST(Progress, IsErasedWithoutATrace) {
+  const auto began = Progress::Clock::now() - std::chrono::seconds(10);
+  EXPECT_THAT(shown([&] {
+                Progress progress("prompt", 200, "tokens", began);
+                progress.advance(200);
+                progress.erase();
+                progress.erase();
+              }),
+              ::testing::EndsWith(" tokens/s\r\x1b[K"));
 }
 
 }  // namespace
