@@ -101,9 +101,7 @@ TEST_P(LinearTest, GroupedProductsAreProductsOfColumns) {
 
 INSTANTIATE_TEST_SUITE_P(All, LinearTest,
                          ::testing::Values(Numerics::F32, Numerics::Official, Numerics::Fast),
-                         [](const auto& param) {
-                           return std::string(numerics_name(param.param));
-                         });
+                         [](const auto& param) { return std::string(numerics_name(param.param)); });
 
 }  // namespace
 }  // namespace lethe::ops
