@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <random>
@@ -167,6 +168,7 @@ bool report(Encoding encoding) {
   print(pass_seconds(in_cache, batch),
         static_cast<double>(in_cache.count * kColumns * batch.size()));
   fmt::print("\n");
+  std::fflush(stdout);
   return true;
 }
 

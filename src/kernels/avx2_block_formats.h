@@ -14,6 +14,7 @@
 //   kWhole            rows hold whole steps only (blocks of 256)
 //   kUnsigned         codes are 0..127
 //   kHalfScales, kMins as in quant/code_group.h
+//   kOwnScales        scales lie in a tensor of their own
 //   pair<p>(s, a, b)  codes of groups 2p and 2p + 1
 //   scales(s, out)    the scales (and mins) of the 8 groups
 
@@ -121,11 +122,13 @@ struct FormatBase {
   static constexpr bool kUnsigned = kNotNegative;
   static constexpr bool kHalfScales = kTwoScales;
   static constexpr bool kMins = kHasMins;
+  static constexpr bool kOwnScales = false;
 };
 
 // --- the release, and blocks of 32 and 64
 
 struct Fp4Row : FormatBase<128, false, false, false, false> {
+  static constexpr bool kOwnScales = true;
   template <int p>
   LETHE_AVX2_INLINE static void pair(const Step& s, __m256i& a, __m256i& b) noexcept {
     const __m256i v = load256(s.data + 32 * p);

@@ -155,9 +155,13 @@ LETHE_AVX2_INLINE __m256 add_in_order(__m256 sums, const __m256* values) noexcep
 
 template <typename Format>
 LETHE_AVX2_INLINE Step step_at(const WeightRow& row, int64_t step) noexcept {
-  const int64_t scale_bytes = row.scales_f32 ? 4 * kGroups : kGroups;
-  return {reinterpret_cast<const uint8_t*>(row.data) + Format::kStepBytes * step,
-          reinterpret_cast<const uint8_t*>(row.scales) + scale_bytes * step, row.scales_f32};
+  Step s{reinterpret_cast<const uint8_t*>(row.data) + Format::kStepBytes * step, nullptr,
+         row.scales_f32};
+  if constexpr (Format::kOwnScales) {
+    s.scales = reinterpret_cast<const uint8_t*>(row.scales) +
+               (row.scales_f32 ? 4 * kGroups : kGroups) * step;
+  }
+  return s;
 }
 
 /// The last, partial step of a row, with zeros after it: zero codes add nothing to a lane.
@@ -171,7 +175,7 @@ struct PaddedStep {
       : scales_f32(row.scales_f32) {
     const Step s = step_at<Format>(row, step);
     __builtin_memcpy(data, s.data, static_cast<size_t>(Format::kStepBytes / kGroups * groups));
-    if (row.scales != nullptr) {
+    if constexpr (Format::kOwnScales) {
       __builtin_memcpy(scales, s.scales, static_cast<size_t>(groups * (scales_f32 ? 4 : 1)));
     }
   }

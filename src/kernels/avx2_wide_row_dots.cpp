@@ -41,7 +41,7 @@ LETHE_AVX2_INLINE __m256i load256(const void* p) noexcept {
 struct EvenOdd {
   using Element = uint16_t;
   static const uint16_t* activations(const Activation& token) noexcept { return token.bf16; }
-  LETHE_AVX2_INLINE static void widen(const uint16_t* bf16, __m256* out) noexcept {
+  LETHE_AVX2_INLINE static void widen(const void* bf16, __m256* out) noexcept {
     const __m256i v = load256(bf16);
     out[0] = _mm256_castsi256_ps(_mm256_slli_epi32(v, 16));
     out[1] = _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(-65536)));
@@ -91,8 +91,8 @@ struct Bf16Cursor {
   const std::byte* p;
   explicit Bf16Cursor(const WeightRow& row) noexcept : p(row.data) {}
   LETHE_AVX2_INLINE void next(__m256* out) noexcept {
-    EvenOdd::widen(reinterpret_cast<const uint16_t*>(p), out);
-    EvenOdd::widen(reinterpret_cast<const uint16_t*>(p) + 16, out + 2);
+    EvenOdd::widen(p, out);
+    EvenOdd::widen(p + 32, out + 2);
     p += 2 * kChunk;
   }
 };
