@@ -53,8 +53,9 @@ Json row_json(const BenchRow& row, int threads) {
 
 void print_table(const MachineLimits& limits, const std::vector<BenchRow>& rows, int threads,
                  std::string_view isa) {
-  fmt::print("{} threads, {} kernels: memory {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} Gflop/s\n\n",
-             threads, isa, limits.read_gb_s, limits.int8_gop_s, limits.bf16_gflop_s);
+  fmt::print(
+      "{} threads, {} kernels: memory {:.1f} GB/s, int8 {:.0f} Gop/s, bf16 {:.0f} Gflop/s\n\n",
+      threads, isa, limits.read_gb_s, limits.int8_gop_s, limits.bf16_gflop_s);
   fmt::print("{:8} {:>9} {:>7} {:>10} {:>21} {:>10} {:>7}\n", "", "depth", "tokens", "tokens/s",
              "lowest to highest", "limit", "share");
   for (const BenchRow& row : rows) {

@@ -57,9 +57,8 @@ double peak(ThreadTeam& team, double (*work)(int64_t) noexcept) {
   double best = 0;
   for (int t = 0; t < kTries; ++t) {
     std::vector<double> operations(static_cast<size_t>(team.size()));
-    const double seconds = seconds_of([&] {
-      team.run([&](int i) { operations[static_cast<size_t>(i)] = work(rounds); });
-    });
+    const double seconds = seconds_of(
+        [&] { team.run([&](int i) { operations[static_cast<size_t>(i)] = work(rounds); }); });
     best = std::max(best, std::accumulate(operations.begin(), operations.end(), 0.0) / seconds);
   }
   return best;

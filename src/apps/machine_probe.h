@@ -5,7 +5,8 @@
 
 namespace lethe::apps {
 
-/// What a machine can do at best, measured now. 1 GB = 10^9 bytes; a multiply-add is two operations.
+/// What a machine can do at best, measured now. 1 GB = 10^9 bytes; a multiply-add is two
+/// operations.
 struct MachineLimits {
   double read_gb_s = 0;     ///< reading memory that no cache holds
   double int8_gop_s = 0;    ///< kernels::PeakProbe::int8_ops

@@ -87,9 +87,9 @@ void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
     const auto begin = std::chrono::steady_clock::now();
     for (int64_t at = 0; at < row.tokens; at += chunk) {
       const auto count = static_cast<size_t>(std::min(chunk, row.tokens - at));
-      const model::SequenceChunk part{
-          &state, std::span(tokens).subspan(static_cast<size_t>(at), count),
-          model::LogitRows::Last};
+      const model::SequenceChunk part{&state,
+                                      std::span(tokens).subspan(static_cast<size_t>(at), count),
+                                      model::LogitRows::Last};
       model_.forward({&part, 1});
     }
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;

@@ -16,14 +16,14 @@ namespace lethe::apps {
 struct BenchRow {
   enum class Kind { decode, prefill };
   Kind kind = Kind::decode;
-  int64_t depth = 0;               ///< tokens in the state before
-  int64_t tokens = 0;              ///< computed in each repeat
-  double tokens_per_s = 0;         ///< median over the repeats
-  double lowest = 0;               ///< of the repeats
+  int64_t depth = 0;        ///< tokens in the state before
+  int64_t tokens = 0;       ///< computed in each repeat
+  double tokens_per_s = 0;  ///< median over the repeats
+  double lowest = 0;        ///< of the repeats
   double highest = 0;
-  double limit_tokens_per_s = 0;   ///< what the machine's limits allow
-  double bytes_per_token = 0;      ///< decode: weights and cache that one token reads
-  double operations_per_token = 0; ///< multiply-adds count twice
+  double limit_tokens_per_s = 0;    ///< what the machine's limits allow
+  double bytes_per_token = 0;       ///< decode: weights and cache that one token reads
+  double operations_per_token = 0;  ///< multiply-adds count twice
 
   double share() const { return limit_tokens_per_s > 0 ? tokens_per_s / limit_tokens_per_s : 0; }
 };

@@ -5,7 +5,7 @@
 
 #include "text/chat_request.h"
 
-namespace CLI {
+namespace CLI {  // NOLINT(readability-identifier-naming): CLI11's
 class App;
 }
 

@@ -54,8 +54,8 @@ struct Outcome {
 class RequestSink {
  public:
   virtual ~RequestSink() = default;
-  /// `done` of `total` prompt tokens are taken in, `cached` of them from the cache. At least once
-  /// before the first token.
+  /// `done` of `total` prompt tokens are taken in, `cached` of them from the cache. When the
+  /// request starts, and after each step that takes in some.
   virtual void on_prefill(int64_t done, int64_t total, int64_t cached) {
     static_cast<void>(done), static_cast<void>(total), static_cast<void>(cached);
   }

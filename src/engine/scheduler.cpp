@@ -66,7 +66,13 @@ void Scheduler::admit() {
     if (options_.prefix_cache) cache_.set_budget(options_.memory_bytes - reserved_);
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
-    start(*running_.back());
+    try {
+      start(*running_.back());
+      running_.back()->report_prefill();
+    } catch (const std::exception& error) {
+      end(running_.back(), StopReason::failed, error.what());
+      running_.pop_back();
+    }
   }
 }
 

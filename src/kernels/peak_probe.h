@@ -7,8 +7,8 @@
 namespace lethe::kernels {
 
 /// Loops that do nothing but the dot products of an instruction set, in registers: how fast they
-/// can be at best on one thread of this machine. Each runs `rounds` times over a fixed piece of work
-/// and returns how many operations that were (a multiply-add is two).
+/// can be at best on one thread of this machine. Each runs `rounds` times over a fixed piece of
+/// work and returns how many operations that were (a multiply-add is two).
 struct PeakProbe {
   /// int8 x int8 into int32, with the instructions that the set's row dots use.
   double (*int8_ops)(int64_t rounds) noexcept;

@@ -79,7 +79,7 @@ TEST_F(SchedulerTest, OneRequestGivesTheModelsTokens) {
   EXPECT_EQ(outcome.usage.prompt_tokens, 40);
   EXPECT_EQ(outcome.usage.cached_tokens, 0);
   EXPECT_EQ(outcome.usage.completion_tokens, 12);
-  EXPECT_THAT(sink->prefill(), ElementsAre(16, 32, 40));
+  EXPECT_THAT(sink->prefill(), ElementsAre(0, 16, 32, 40));
   EXPECT_EQ(model_.steps.size(), 3 + 11U);  // the last token is not fed
 }
 
