@@ -30,6 +30,7 @@ class FakeModel : public model::Model {
   const ModelConfig& config() const override { return config_; }
   const ops::Device& device() const override { return device_; }
   model::SequenceState new_state() const override { return model::SequenceState(layout_); }
+  std::vector<int32_t> refused_tokens() const override { return refused; }
   bool has_draft() const override { return false; }
   using Model::forward;
 
@@ -40,6 +41,9 @@ class FakeModel : public model::Model {
     Step step;
     for (const model::SequenceChunk& chunk : chunks) step.push_back(chunk.tokens.size());
     steps.push_back(step);
+    for (const int32_t token : batch.tokens) {
+      if (std::ranges::find(refused, token) != refused.end()) throw Error("token {}", token);
+    }
     if (on_forward) on_forward();
     int64_t rows = 0;
     for (const model::SequenceChunk& chunk : chunks) rows += chunk.logits != model::LogitRows::None;
@@ -80,6 +84,7 @@ class FakeModel : public model::Model {
 
   using Step = std::vector<size_t>;  ///< tokens of each chunk
   std::vector<Step> steps;
+  std::vector<int32_t> refused;      ///< refused_tokens()
   std::function<void()> on_forward;  ///< called in every pass; may throw
   std::function<void(std::vector<float>&)> change_logits;
 

@@ -20,12 +20,14 @@ fs::path program_directory() {
 
 std::string model_path(const std::string& name) {
   // Whoever opens a path says best what is wrong with it.
-  if (name.find('/') != std::string::npos || fs::exists(name)) return name;
+  if (name.find('/') != std::string::npos) return name;
   const fs::path program = program_directory();
+  std::error_code absent;
   for (const fs::path& place :
        {program / "models", program.parent_path() / "share" / "lethe" / "models"}) {
-    if (!program.empty() && fs::exists(place / name)) return (place / name).string();
+    if (!program.empty() && fs::exists(place / name, absent)) return (place / name).string();
   }
+  if (fs::exists(name, absent)) return name;
   if (name == kDefaultModel) {
     throw UsageError(
         "the built-in model '{}' is not beside the program (models/{}), nor installed: name a "

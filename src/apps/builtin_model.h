@@ -8,9 +8,9 @@ namespace lethe::apps {
 /// The model that commands use when none is named.
 inline constexpr std::string_view kDefaultModel = "tiny";
 
-/// The path of a model as people name it: a path as it is; the name of a model that comes with
-/// Lethe, found beside the program (models/NAME) or where it is installed
-/// (../share/lethe/models/NAME). Throws UsageError for a word
+/// The path of a model as people name it: the name of one that comes with Lethe, found beside the
+/// program (models/NAME) or where it is installed (../share/lethe/models/NAME); else a path as it
+/// is (./NAME for one that has a built-in model's name). Throws UsageError for a word
 /// that is neither.
 std::string model_path(const std::string& name);
 

@@ -28,6 +28,8 @@ InterruptGuard::InterruptGuard(Second second) {
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
   sigaction(SIGINT, &action, &previous_action);
+  // Ignored from the start, as in a script's background job: stays so.
+  if (previous_action.sa_handler == SIG_IGN) sigaction(SIGINT, &previous_action, nullptr);
 }
 
 InterruptGuard::~InterruptGuard() {

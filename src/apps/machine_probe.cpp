@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <numeric>
 #include <vector>
 
@@ -33,10 +34,11 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
 }
 
 double read_bandwidth(ThreadTeam& team) {
-  std::vector<uint64_t> words(kReadBytes / sizeof(uint64_t));
+  constexpr size_t kWords = kReadBytes / sizeof(uint64_t);
+  const auto words = std::make_unique_for_overwrite<uint64_t[]>(kWords);
   const auto threads = static_cast<size_t>(team.size());
-  const size_t each = words.size() / threads;
-  const auto part = [&](int i) { return words.data() + static_cast<size_t>(i) * each; };
+  const size_t each = kWords / threads;
+  const auto part = [&](int i) { return words.get() + static_cast<size_t>(i) * each; };
   // Each thread reads what it wrote first, so that the pages lie near it.
   team.run([&](int i) { std::fill_n(part(i), each, static_cast<uint64_t>(i) + 1); });
   double best = 0;

@@ -29,8 +29,11 @@ struct ServeOptions {
   bool quiet = false;
 };
 
+/// A name is resolved by the server: only names that are an address by themselves count.
 bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.rfind("127.", 0) == 0;
+  const bool is_127 =
+      host.rfind("127.", 0) == 0 && host.find_first_not_of("0123456789.") == std::string::npos;
+  return host == "localhost" || host == "::1" || is_127;
 }
 
 /// In one piece, since many threads write. That the log cannot be written is no reason to end.
@@ -40,10 +43,17 @@ void log_line(const std::string& text) {
   static_cast<void>(std::fwrite(line.data(), 1, line.size(), stderr));
 }
 
-/// The signals that ask for an end, and one to wake the thread that waits for them.
+/// The signals that ask for an end, and one to wake the thread that waits for them. Those that the
+/// program was started to ignore (nohup, a script's background job) stay ignored: blocked, they
+/// would be kept and taken all the same.
 sigset_t end_signals() {
   sigset_t set = {};
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction action = {};
+    sigaction(signal, nullptr, &action);
+    if (action.sa_handler != SIG_IGN) sigaddset(&set, signal);
+  }
+  sigaddset(&set, SIGUSR1);
   return set;
 }
 

@@ -28,6 +28,11 @@ void TaskQueue::post(std::function<void()> task) {
   wake_.notify_one();
 }
 
+size_t TaskQueue::pending() const {
+  std::lock_guard lock(mutex_);
+  return tasks_.size() + static_cast<size_t>(running_);
+}
+
 void TaskQueue::wait_until_idle() {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return running_ == 0 && tasks_.empty(); });

@@ -21,13 +21,15 @@ class TaskQueue {
   TaskQueue& operator=(const TaskQueue&) = delete;
 
   void post(std::function<void()> task);
+  /// Tasks that were posted and have not ended.
+  size_t pending() const;
   /// Waits until all that was posted has run.
   void wait_until_idle();
 
  private:
   void work();
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
   std::condition_variable idle_;
   int running_ = 0;

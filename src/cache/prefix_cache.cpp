@@ -15,9 +15,6 @@ int64_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
 
 }  // namespace
 
-PrefixCache::PrefixCache(model::StateLayout layout, int64_t budget_bytes)
-    : layout_(std::move(layout)), budget_bytes_(budget_bytes) {}
-
 int64_t PrefixCache::num_states() const noexcept {
   int64_t count = 0;
   for (const Timeline& timeline : timelines_) count += static_cast<int64_t>(timeline.saved.size());
@@ -61,7 +58,7 @@ PrefixCache::Timeline* PrefixCache::find_timeline(std::string_view scope, const 
     if (common >= position || common >= known) {
       // Its own states lie within what is common, or this one does: keep the tokens that cover all.
       if (common < known) return &timeline;
-      timeline.tokens = tokens;
+      set_tokens(timeline, tokens);
       return &timeline;
     }
   }
@@ -75,7 +72,8 @@ void PrefixCache::insert(std::string_view scope, const TokenList& tokens,
   if (budget_bytes_ <= 0 || position == 0) return;
   Timeline* timeline = find_timeline(scope, tokens, position);
   if (timeline == nullptr) {
-    timeline = &timelines_.emplace_back(Timeline{std::string(scope), tokens, {}});
+    timeline = &timelines_.emplace_back(Timeline{std::string(scope), nullptr, {}});
+    set_tokens(*timeline, tokens);
   }
   const auto at =
       std::lower_bound(timeline->saved.begin(), timeline->saved.end(), position,
@@ -85,20 +83,31 @@ void PrefixCache::insert(std::string_view scope, const TokenList& tokens,
     return;
   }
   timeline->saved.insert(at, Saved{state.fork(), ++clock_});
-  update_bytes(*timeline);
+  hold_pages(state);
   evict();
 }
 
-/// The furthest state holds the entries of all before it; each of those adds what rolls along.
-void PrefixCache::update_bytes(Timeline& timeline) {
-  size_bytes_ -= timeline.bytes;
-  timeline.bytes = 0;
-  if (!timeline.saved.empty()) {
-    timeline.bytes = layout_.bytes_at(timeline.saved.back().state.position()) +
-                     static_cast<int64_t>(timeline.saved.size() - 1) * layout_.rolling_bytes() +
-                     static_cast<int64_t>(timeline.tokens->size() * sizeof(int32_t));
-  }
-  size_bytes_ += timeline.bytes;
+void PrefixCache::hold_pages(const model::SequenceState& state) {
+  state.for_each_page([this](const std::byte* page, int64_t bytes) {
+    if (page_holders_[page]++ == 0) size_bytes_ += bytes;
+  });
+}
+
+void PrefixCache::release_pages(const model::SequenceState& state) {
+  state.for_each_page([this](const std::byte* page, int64_t bytes) {
+    const auto holders = page_holders_.find(page);
+    if (--holders->second > 0) return;
+    size_bytes_ -= bytes;
+    page_holders_.erase(holders);
+  });
+}
+
+void PrefixCache::set_tokens(Timeline& timeline, const TokenList& tokens) {
+  const auto bytes_of = [](const TokenList& list) {
+    return list ? static_cast<int64_t>(list->size() * sizeof(int32_t)) : 0;
+  };
+  size_bytes_ += bytes_of(tokens) - bytes_of(timeline.tokens);
+  timeline.tokens = tokens;
 }
 
 void PrefixCache::evict() {
@@ -113,20 +122,17 @@ void PrefixCache::evict() {
         }
       }
     }
+    release_pages(oldest->saved[index].state);
     oldest->saved.erase(oldest->saved.begin() + static_cast<ptrdiff_t>(index));
-    update_bytes(*oldest);
-    if (oldest->saved.empty()) timelines_.erase(oldest);
+    if (!oldest->saved.empty()) continue;
+    set_tokens(*oldest, nullptr);
+    timelines_.erase(oldest);
   }
 }
 
 void PrefixCache::set_budget(int64_t budget_bytes) {
   budget_bytes_ = budget_bytes;
   evict();
-}
-
-void PrefixCache::clear() {
-  timelines_.clear();
-  size_bytes_ = 0;
 }
 
 }  // namespace lethe::cache

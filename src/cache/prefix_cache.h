@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "model/sequence_state.h"
@@ -19,13 +20,14 @@ using TokenList = std::shared_ptr<const std::vector<int32_t>>;
 /// States kept in memory at places where other requests may go on from: a prompt whose beginning is
 /// known resumes from the furthest state inside it instead of computing the beginning again.
 ///
-/// States of one growing conversation share their pages, so each costs little more than its windows
-/// (StateLayout::rolling_bytes); the least recently used one goes first when the budget is full.
-/// Not thread-safe: the scheduler owns it. Source: design section 4, spec api.md section 4.
+/// States of one growing conversation share their pages, so each costs little more than its
+/// windows; a page that several hold is counted once. The least recently used state goes first when
+/// the budget is full. Not thread-safe: the scheduler owns it. Source: design section 4, spec
+/// api.md section 4.
 class PrefixCache {
  public:
   /// `budget_bytes` 0: nothing is kept.
-  PrefixCache(model::StateLayout layout, int64_t budget_bytes);
+  explicit PrefixCache(int64_t budget_bytes) : budget_bytes_(budget_bytes) {}
 
   struct Hit {
     std::optional<model::SequenceState> state;  ///< nothing: begin with an empty one
@@ -43,7 +45,6 @@ class PrefixCache {
 
   /// Drops states until at most `budget_bytes` are held, and holds no more from now on.
   void set_budget(int64_t budget_bytes);
-  void clear();
 
   int64_t size_bytes() const noexcept { return size_bytes_; }
   int64_t num_states() const noexcept;
@@ -58,14 +59,15 @@ class PrefixCache {
     std::string scope;
     TokenList tokens;
     std::vector<Saved> saved;  // by position, rising
-    int64_t bytes = 0;
   };
 
   Timeline* find_timeline(std::string_view scope, const TokenList& tokens, int64_t position);
-  void update_bytes(Timeline& timeline);
+  void hold_pages(const model::SequenceState& state);
+  void release_pages(const model::SequenceState& state);
+  void set_tokens(Timeline& timeline, const TokenList& tokens);
   void evict();
 
-  model::StateLayout layout_;
+  std::unordered_map<const std::byte*, int64_t> page_holders_;  // states that hold it
   int64_t budget_bytes_;
   int64_t size_bytes_ = 0;
   uint64_t clock_ = 0;

@@ -1,5 +1,8 @@
 #include "engine/check_request.h"
 
+#include <algorithm>
+#include <limits>
+
 namespace lethe::engine {
 
 namespace {
@@ -8,22 +11,42 @@ double megabytes(int64_t bytes) {
   return static_cast<double>(bytes) / 1e6;
 }
 
-void check_tokens(const std::vector<int32_t>& tokens, int64_t num_tokens) {
+void check_tokens(const std::vector<int32_t>& tokens, const model::Model& model) {
+  const std::vector<int32_t> refused = model.refused_tokens();
   for (size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] < 0 || tokens[i] >= num_tokens) {
+    if (tokens[i] < 0 || tokens[i] >= model.num_tokens()) {
       throw UsageError("token {} of the prompt is {}; the model's tokens are 0 to {}", i, tokens[i],
-                       num_tokens - 1);
+                       model.num_tokens() - 1);
+    }
+    if (std::ranges::find(refused, tokens[i]) != refused.end()) {
+      throw UsageError(
+          "token {} of the prompt, {}, stands for a piece of an image, and Lethe reads text only",
+          i, tokens[i]);
     }
   }
 }
 
+/// Of counts that may be anything.
+int64_t saturating_sum(int64_t a, int64_t b) {
+  return a > std::numeric_limits<int64_t>::max() - b ? std::numeric_limits<int64_t>::max() : a + b;
+}
+
 }  // namespace
+
+Sampler make_sampler(const Request& request, const model::Model& model) {
+  int64_t num_tokens = model.num_tokens();
+  if (request.num_tokens > 0) num_tokens = std::min(num_tokens, request.num_tokens);
+  std::vector<int32_t> refused = model.refused_tokens();
+  std::erase_if(refused, [num_tokens](int32_t id) { return id >= num_tokens; });
+  return Sampler(request.sampling, num_tokens, std::move(refused));
+}
 
 void check_request(const Request& request, const model::Model& model,
                    const EngineOptions& options) {
   if (request.prompt.empty()) throw UsageError("the prompt is empty: it needs at least one token");
   if (request.max_tokens < 1) throw UsageError("max_tokens is {}: at least 1", request.max_tokens);
-  check_tokens(request.prompt, model.num_tokens());
+  check_tokens(request.prompt, model);
+  make_sampler(request, model);
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t context = model.config().max_position_embeddings;
   if (request.max_tokens > context || prompt > context - request.max_tokens) {
@@ -31,7 +54,7 @@ void check_request(const Request& request, const model::Model& model,
         "This model's maximum context length is {} tokens. However, you requested {} tokens ({} in "
         "the messages, {} in the completion). Please reduce the length of the messages or "
         "completion.",
-        context, prompt + request.max_tokens, prompt, request.max_tokens);
+        context, saturating_sum(request.max_tokens, prompt), prompt, request.max_tokens);
   }
   const int64_t bytes = model.new_state().layout().bytes_at(prompt + request.max_tokens);
   if (bytes > options.memory_bytes) {

@@ -104,8 +104,9 @@ void Engine::shut_down() {
 RequestId Engine::submit(Request request, std::shared_ptr<RequestSink> sink) {
   check_request(request, impl_->model, impl_->options);
   const RequestId id = ++impl_->last_id;
-  auto sequence = std::make_unique<Sequence>(id, std::move(request), std::move(sink),
-                                             impl_->model.num_tokens());
+  Sampler sampler = make_sampler(request, impl_->model);
+  auto sequence =
+      std::make_unique<Sequence>(id, std::move(request), std::move(sink), std::move(sampler));
   std::lock_guard lock(impl_->mutex);
   if (impl_->stopping) throw ShutDownError("Lethe is shutting down: no new requests are taken.");
   const EngineOptions& options = impl_->options;

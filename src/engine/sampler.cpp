@@ -165,9 +165,10 @@ Candidates filter(std::span<const float> logits, const LogitRange& range,
 
 }  // namespace
 
-Sampler::Sampler(SamplingParams params, int64_t num_tokens)
-    : params_(std::move(params)), num_tokens_(num_tokens) {
+Sampler::Sampler(SamplingParams params, int64_t num_tokens, std::vector<int32_t> refused)
+    : params_(std::move(params)), num_tokens_(num_tokens), refused_(std::move(refused)) {
   LETHE_CHECK(num_tokens > 0 && num_tokens <= std::numeric_limits<int32_t>::max());
+  for (const int32_t id : refused_) LETHE_CHECK(id >= 0 && id < num_tokens);
   check_params(params_, num_tokens);
 }
 
@@ -177,11 +178,12 @@ SampledToken Sampler::sample(std::span<const float> logits, uint64_t index, Toke
   const LogitRange range = checked_range(logits, num_tokens);
   const std::span<const float> row = logits.first(num_tokens);
   SampledToken token;
-  if (params_.logit_bias.empty() && mask == nullptr) {
+  if (params_.logit_bias.empty() && refused_.empty() && mask == nullptr) {
     token.id = choose(row, range, index);
   } else {
     std::vector<float> changed(row.begin(), row.end());
     for (const auto& [id, bias] : params_.logit_bias) changed[static_cast<size_t>(id)] += bias;
+    for (const int32_t id : refused_) changed[static_cast<size_t>(id)] = -kInfinity;
     if (mask != nullptr) mask->apply(changed);
     token.id = choose(changed, changed_range(changed), index);
   }

@@ -29,9 +29,10 @@ struct SampledToken {
 /// The draw is a hash of (seed, index): it depends on no other draw. Immutable; any threads.
 class Sampler {
  public:
-  /// Ids >= num_tokens (Model::num_tokens) are never sampled. Throws UsageError for parameters out
-  /// of range.
-  Sampler(SamplingParams params, int64_t num_tokens);
+  /// Ids >= num_tokens (Model::num_tokens) and those of `refused` (Model::refused_tokens, below
+  /// num_tokens) are never sampled, whatever their bias. Throws UsageError for parameters out of
+  /// range.
+  Sampler(SamplingParams params, int64_t num_tokens, std::vector<int32_t> refused = {});
 
   /// `logits`: f32 [vocab], vocab >= num_tokens. `index`: how many tokens of this completion were
   /// sampled before. Throws Error if the logits hold a NaN or +infinity or nothing above -infinity,
@@ -48,6 +49,7 @@ class Sampler {
 
   SamplingParams params_;
   int64_t num_tokens_;
+  std::vector<int32_t> refused_;
 };
 
 }  // namespace lethe::engine

@@ -11,7 +11,7 @@ Scheduler::Scheduler(model::Model& model, const EngineOptions& options, std::fun
       options_(options),
       check_(std::move(check)),
       layout_(model.new_state().layout()),
-      cache_(layout_, options.prefix_cache ? options.memory_bytes : 0) {}
+      cache_(options.prefix_cache ? options.memory_bytes : 0) {}
 
 int64_t Scheduler::reserved_bytes(const Sequence& sequence) const {
   return layout_.bytes_at(sequence.max_positions());
@@ -44,11 +44,10 @@ void Scheduler::stop_all(StopReason reason) {
 void Scheduler::step() {
   admit();
   if (running_.empty()) return;
-  const std::vector<model::SequenceChunk> chunks = next_chunks();
   model::ForwardResult result;
   try {
     if (check_) check_();
-    result = model_.forward(chunks);
+    result = model_.forward(next_chunks());
   } catch (const std::exception& error) {
     // The states are as before, but whose fault it was is not known.
     for (auto& sequence : running_) end(sequence, StopReason::failed, error.what());
@@ -62,18 +61,25 @@ void Scheduler::admit() {
   while (!waiting_.empty() && static_cast<int64_t>(running_.size()) < options_.max_running) {
     const int64_t bytes = reserved_bytes(*waiting_.front());
     if (!running_.empty() && reserved_ + bytes > options_.memory_bytes) return;
-    reserved_ += bytes;
-    if (options_.prefix_cache) cache_.set_budget(options_.memory_bytes - reserved_);
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
+    std::string failure;
     try {
+      // What it resumes from becomes its own before room is made for it.
       start(*running_.back());
-      running_.back()->report_prefill();
     } catch (const std::exception& error) {
-      end(running_.back(), StopReason::failed, error.what());
-      running_.pop_back();
+      failure = error.what();
     }
+    reserve(bytes);
+    if (failure.empty()) continue;
+    end(running_.back(), StopReason::failed, failure);
+    running_.pop_back();
   }
+}
+
+void Scheduler::reserve(int64_t bytes) {
+  reserved_ += bytes;
+  if (options_.prefix_cache) cache_.set_budget(options_.memory_bytes - reserved_);
 }
 
 void Scheduler::start(Sequence& sequence) {
@@ -83,6 +89,7 @@ void Scheduler::start(Sequence& sequence) {
   cache::PrefixCache::Hit hit;
   if (request.use_prefix_cache) hit = cache_.find(request.cache_scope, prompt, size - 1);
   sequence.start(hit.state ? std::move(*hit.state) : model_.new_state(), hit.tokens);
+  sequence.report_prefill();
   totals_.prompt_tokens += size;
   totals_.cached_tokens += hit.tokens;
   if (!options_.prefix_cache || !request.use_prefix_cache) return;
@@ -148,9 +155,12 @@ void Scheduler::keep_state(const Sequence& sequence, const cache::TokenList& tok
 
 void Scheduler::end(std::unique_ptr<Sequence>& sequence, StopReason reason,
                     const std::string& error) {
-  if (reason != StopReason::failed) keep_state(*sequence, sequence->all_tokens());
-  reserved_ -= reserved_bytes(*sequence);
-  if (options_.prefix_cache) cache_.set_budget(options_.memory_bytes - reserved_);
+  reserve(-reserved_bytes(*sequence));  // first: what it held, its state may stay in
+  try {
+    if (reason != StopReason::failed) keep_state(*sequence, sequence->all_tokens());
+  } catch (const std::exception&) {
+    // No memory to keep it: the next request computes it again.
+  }
   ++totals_.finished;
   sequence->finish(reason, error);
   sequence.reset();

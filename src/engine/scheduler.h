@@ -44,6 +44,7 @@ class Scheduler {
 
  private:
   int64_t reserved_bytes(const Sequence& sequence) const;
+  void reserve(int64_t bytes);
   void start(Sequence& sequence);
   std::vector<model::SequenceChunk> next_chunks();
   void take_results(const ops::Matrix& logits);

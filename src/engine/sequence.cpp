@@ -16,13 +16,12 @@ double seconds(std::chrono::steady_clock::duration duration) {
 }  // namespace
 
 Sequence::Sequence(RequestId id, Request request, std::shared_ptr<RequestSink> sink,
-                   int64_t num_tokens)
+                   Sampler sampler)
     : id_(id),
       request_(std::move(request)),
       prompt_(std::make_shared<const std::vector<int32_t>>(std::move(request_.prompt))),
       sink_(std::move(sink)),
-      sampler_(request_.sampling,
-               request_.num_tokens > 0 ? std::min(request_.num_tokens, num_tokens) : num_tokens) {
+      sampler_(std::move(sampler)) {
   usage_.prompt_tokens = prompt_tokens();
 }
 

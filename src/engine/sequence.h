@@ -16,12 +16,12 @@ namespace lethe::engine {
 /// A request on its way: its tokens, the state that has taken some of them in, what is to be fed
 /// next and what becomes of the logits. Used by the scheduler's thread only.
 ///
-/// A step feeds next_tokens() and hands the logits of the last one to take_logits(). Speculative
+/// A step feeds next_chunk() and hands the logits of the last one to take_logits(). Speculative
 /// decoding will feed drafts behind the last token and hand in their rows as well; nothing else
 /// knows how many tokens a step brings.
 class Sequence {
  public:
-  Sequence(RequestId id, Request request, std::shared_ptr<RequestSink> sink, int64_t num_tokens);
+  Sequence(RequestId id, Request request, std::shared_ptr<RequestSink> sink, Sampler sampler);
 
   RequestId id() const noexcept { return id_; }
   const Request& request() const noexcept { return request_; }
@@ -34,8 +34,6 @@ class Sequence {
   void keep_state_at(int64_t position);
 
   bool is_prefilling() const noexcept { return state_->position() < prompt_tokens(); }
-  /// Prompt tokens not taken in yet.
-  int64_t prompt_left() const noexcept { return prompt_tokens() - state_->position(); }
   /// The next chunk: one sampled token, or up to `prompt_budget` of the prompt, ending early where
   /// the state is worth keeping. Logits are wanted of the last row unless more prompt follows.
   model::SequenceChunk next_chunk(int64_t prompt_budget);

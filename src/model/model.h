@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "model/batch.h"
 #include "model/sequence_state.h"
@@ -56,6 +57,10 @@ class Model {
   /// tokenizer, which may be fewer than vocab_size (the rest have logits, but no text and no Engram
   /// id).
   virtual int64_t num_tokens() const { return config().vocab_size; }
+
+  /// Of those, the ids that forward() refuses: V4.1's image placeholder, whose embedding comes from
+  /// the vision tower. They must not be sampled either.
+  virtual std::vector<int32_t> refused_tokens() const { return {}; }
 
   /// Whether the checkpoint has the draft head (V4: MTP block, V4.1: DSpark).
   virtual bool has_draft() const = 0;

@@ -188,6 +188,12 @@ int64_t SequenceState::size_bytes() const noexcept {
   return bytes;
 }
 
+void SequenceState::for_each_page(
+    const std::function<void(const std::byte* page, int64_t bytes)>& visit) const {
+  const_cast<SequenceState*>(this)->for_each_store(
+      [&](const ops::RowStore& store) { store.for_each_page(visit); });
+}
+
 std::vector<std::byte> SequenceState::snapshot() const {
   std::vector<std::byte> out;
   append_bytes(out, kMagic, sizeof(kMagic));

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -77,6 +78,9 @@ class SequenceState {
 
   /// Bytes of all pages, those shared with forks included.
   int64_t size_bytes() const noexcept;
+
+  /// Calls visit(page, bytes) for every page held; forks that share a page give the same pointer.
+  void for_each_page(const std::function<void(const std::byte* page, int64_t bytes)>& visit) const;
 
   // For the model's modules.
   LayerCache& layer(int64_t index) { return layers_[static_cast<size_t>(index)]; }

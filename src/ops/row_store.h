@@ -46,6 +46,12 @@ class RowStore {
   /// Bytes of the pages held, shared ones included.
   int64_t size_bytes() const noexcept;
 
+  /// Calls visit(page, bytes) for every page held; copies that share a page give the same pointer.
+  template <typename Visit>
+  void for_each_page(Visit&& visit) const {
+    for (const Page& page : pages_) visit(page.bytes.get(), row_bytes_ * rows_per_page_);
+  }
+
   /// Self-contained form: begin, end and the row bytes, appended to `out`.
   void serialize(std::vector<std::byte>& out) const;
   /// Reads what serialize wrote from the front of `in` and advances it. Throws IoError if the bytes

@@ -42,7 +42,7 @@ class ChatSink : public engine::RequestSink {
     if (logprobs_) update.token = token;
     parser_.feed(detokenizer_.push(token.id), update.events);
     if (!update.events.empty() || update.token) listener_->on_update(std::move(update));
-    return !parser_.stopped();
+    return !parser_.done();
   }
 
   void on_finish(const engine::Outcome& outcome) noexcept override {
@@ -52,7 +52,12 @@ class ChatSink : public engine::RequestSink {
     result.error = outcome.error;
     result.failed = outcome.reason == engine::StopReason::failed;
     result.cancelled = outcome.reason == engine::StopReason::cancelled;
-    end_text(outcome.reason, result);
+    try {
+      end_text(outcome.reason, result);
+    } catch (const std::exception& error) {
+      result.failed = true;
+      result.error = error.what();
+    }
     listener_->on_result(result);
   }
 
@@ -130,7 +135,6 @@ engine::Request ChatService::make_request(std::vector<int32_t> prompt,
   request.cache_scope = parameters.user_id;
   request.use_prefix_cache = parameters.cache_prompt;
   engine::check_request(request, model_.model(), engine_.options());
-  engine::Sampler(request.sampling, model_.model().num_tokens());  // refuses what it would refuse
   return request;
 }
 

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "engine/check_request.h"
 #include "kernels/kernel_sets.h"
 #include "serve/model_tokenizer.h"
 #include "tensor/gguf.h"
@@ -27,11 +28,18 @@ constexpr size_t kEncoderBytesMax = 1 << 20;
 /// The encoder module that releases ship in a folder beside the weights; empty if there is none.
 std::string encoder_text(const std::string& directory) {
   std::string text;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(fs::path(directory) / "encoding", ignored)) {
-    if (entry.path().extension() != ".py" || text.size() > kEncoderBytesMax) continue;
-    if (entry.path().filename().string().find("test") != std::string::npos) continue;
-    std::ifstream in(entry.path(), std::ios::binary);
+  std::error_code error;
+  for (auto at = fs::directory_iterator(fs::path(directory) / "encoding", error);
+       !error && at != fs::directory_iterator(); at.increment(error)) {
+    const fs::path& path = at->path();
+    if (path.extension() != ".py" || path.filename().string().find("test") != std::string::npos) {
+      continue;
+    }
+    std::error_code unreadable;
+    const bool is_file = fs::is_regular_file(path, unreadable);
+    const uintmax_t size = is_file ? fs::file_size(path, unreadable) : 0;
+    if (!is_file || unreadable || size > kEncoderBytesMax) continue;
+    std::ifstream in(path, std::ios::binary);
     text.append(std::istreambuf_iterator<char>(in), {});
   }
   return text;
@@ -85,6 +93,9 @@ ServedModel::ServedModel(const ServedModelOptions& options)
       missing_tokens_(find_missing(tokenizer_, profile_)) {
   check_tokenizer();
   find_names();
+  for (int32_t id = 0; id < tokenizer_.size(); ++id) {
+    longest_token_ = std::max(longest_token_, tokenizer_.token_bytes(id).size());
+  }
   end_tokens_ = {static_cast<int32_t>(checkpoint_.config().eos_token_id)};
   if (const auto eos = tokenizer_.eos(); eos && *eos != end_tokens_[0]) {
     end_tokens_.push_back(*eos);
@@ -119,6 +130,17 @@ bool ServedModel::can_think() const {
   return !lacks(kThinkBegin) && !lacks(kThinkEnd) && !lacks(kSystem);
 }
 
+void ServedModel::check_length(const Prompt& prompt) const {
+  size_t bytes = 0;
+  for (const PromptSegment& segment : prompt.segments()) bytes += segment.text.size();
+  const auto at_least = static_cast<int64_t>(bytes / longest_token_);
+  if (at_least <= context_length()) return;
+  throw engine::ContextLengthError(
+      "This model's maximum context length is {} tokens. However, you requested at least {} tokens "
+      "in the messages. Please reduce the length of the messages.",
+      context_length(), at_least);
+}
+
 std::vector<int32_t> ServedModel::encode(const Prompt& prompt) const {
   for (const std::string_view missing : missing_tokens_) {
     for (const PromptSegment& segment : prompt.segments()) {
@@ -131,6 +153,7 @@ std::vector<int32_t> ServedModel::encode(const Prompt& prompt) const {
                                          : "it cannot hold this conversation"));
     }
   }
+  check_length(prompt);
   return encode_prompt(tokenizer_, prompt);
 }
 

@@ -56,11 +56,14 @@ class ServedModel {
   const std::vector<std::string_view>& missing_tokens() const noexcept { return missing_tokens_; }
   /// Whether a prompt in thinking mode can be written with the tokens there are.
   bool can_think() const;
-  /// The ids of a prompt. Throws RequestError if its template needs a missing token.
+  /// The ids of a prompt. Throws RequestError if its template needs a missing token, or if it
+  /// cannot fit the context however well it tokenises (told from its length, without tokenising
+  /// it).
   std::vector<int32_t> encode(const Prompt& prompt) const;
 
  private:
   void check_tokenizer() const;
+  void check_length(const Prompt& prompt) const;
   void find_names();
 
   Checkpoint checkpoint_;
@@ -73,6 +76,7 @@ class ServedModel {
   std::vector<std::string> aliases_;
   std::vector<int32_t> end_tokens_;
   std::vector<std::string_view> missing_tokens_;
+  size_t longest_token_ = 1;  // in bytes
 };
 
 }  // namespace lethe::serve

@@ -72,8 +72,8 @@ class StreamParser {
   /// Whether what comes next is still reasoning.
   bool in_reasoning() const noexcept { return state_ == State::reasoning; }
 
-  /// A stop string was found: no more text matters.
-  bool stopped() const noexcept { return stop_sequence_.has_value(); }
+  /// A stop string was found, or the calls are complete: no more text matters.
+  bool done() const noexcept { return state_ == State::finished; }
 
  private:
   enum class State {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <numeric>
 
 #include "fake_model.h"
@@ -52,7 +53,7 @@ class PrefixCacheTest : public ::testing::Test {
   }
 
   FakeModel model_{500};
-  PrefixCache cache_{model_.new_state().layout(), kPlenty};
+  PrefixCache cache_{kPlenty};
 };
 
 TEST_F(PrefixCacheTest, FindsTheFurthestStateInsideThePrompt) {
@@ -83,18 +84,35 @@ TEST_F(PrefixCacheTest, ScopesAreApart) {
   EXPECT_EQ(found(cache_, joined(ids(40), {9}), "alice"), 40);
 }
 
-TEST_F(PrefixCacheTest, AGrowingConversationSharesItsPages) {
-  keep(cache_, ids(100), {100});
-  const int64_t one = cache_.size_bytes();
-  keep(cache_, ids(200), {150, 200});
-  keep(cache_, ids(300), {300});
-  EXPECT_EQ(cache_.num_states(), 4);
-  const auto layout = model_.new_state().layout();
-  EXPECT_EQ(cache_.size_bytes(),
-            layout.bytes_at(300) + 3 * layout.rolling_bytes() + 300 * int64_t{sizeof(int32_t)});
-  EXPECT_LT(cache_.size_bytes(), 5 * one);
+TEST_F(PrefixCacheTest, APageIsCountedOnceHoweverManyStatesHoldIt) {
+  const auto list = std::make_shared<const std::vector<int32_t>>(ids(300));
+  model::SequenceState state = model_.new_state();
+  std::map<const std::byte*, int64_t> pages;
+  int64_t apart = 0;
+  std::vector<model::SequenceState> kept;
+  for (const int64_t end : {100, 150, 200, 300}) {
+    const auto more = std::span(*list).subspan(static_cast<size_t>(state.position()),
+                                               static_cast<size_t>(end - state.position()));
+    const model::SequenceChunk chunk{&state, more, model::LogitRows::None};
+    model_.forward({&chunk, 1});
+    cache_.insert("", list, state);
+    kept.push_back(state.fork());
+    apart += state.size_bytes();
+    kept.back().for_each_page([&](const std::byte* page, int64_t bytes) { pages[page] = bytes; });
+  }
+  int64_t together = 0;
+  for (const auto& [page, bytes] : pages) together += bytes;
+  EXPECT_EQ(cache_.size_bytes(), together + 300 * int64_t{sizeof(int32_t)});
+  EXPECT_LT(together, apart);
   EXPECT_EQ(found(cache_, joined(ids(150), {7, 7})), 150);
   EXPECT_EQ(found(cache_, joined(ids(300), {7, 7})), 300);
+  // States of the same tokens that were computed apart share nothing, and count in full.
+  const int64_t before = cache_.size_bytes();
+  const model::SequenceState other = state_after(ids(250));
+  cache_.insert("", list, other);
+  EXPECT_EQ(cache_.size_bytes(), before + other.size_bytes());
+  cache_.set_budget(0);
+  EXPECT_EQ(cache_.size_bytes(), 0);
 }
 
 TEST_F(PrefixCacheTest, AStateOfTheSamePlaceIsKeptOnce) {

@@ -50,8 +50,9 @@ class SchedulerTest : public ::testing::Test {
     if (!scheduler_) make(small_options());
     engine::check_request(request, model_, options_);
     auto sink = std::make_shared<CollectingSink>();
+    engine::Sampler sampler = engine::make_sampler(request, model_);
     scheduler_->add(
-        std::make_unique<Sequence>(++last_id_, std::move(request), sink, model_.num_tokens()));
+        std::make_unique<Sequence>(++last_id_, std::move(request), sink, std::move(sampler)));
     return sink;
   }
   Sink add(const std::vector<int32_t>& prompt, int64_t max_tokens) {
@@ -203,6 +204,22 @@ TEST_F(SchedulerTest, LongPromptsLeaveStatesOnTheWay) {
   EXPECT_EQ(sink->wait().usage.cached_tokens, 80);
 }
 
+TEST_F(SchedulerTest, ALargeReservationDoesNotCostAConversationItsStates) {
+  EngineOptions options = small_options();
+  const int64_t each = model_.new_state().layout().bytes_at(400);
+  options.memory_bytes = each + each / 2;
+  make(options);
+  const auto first = add(ids(200), 190);
+  run();
+  std::vector<int32_t> next = ids(200);
+  for (const int32_t token : first->tokens()) next.push_back(token);
+  const auto second = add(next, 5);
+  run();
+  EXPECT_EQ(second->tokens(), model_.expected_greedy(next, 5));
+  EXPECT_EQ(second->wait().usage.cached_tokens, 389);
+  EXPECT_LE(scheduler_->stats().cache_bytes, options.memory_bytes);
+}
+
 TEST_F(SchedulerTest, CacheOffMeansOff) {
   EngineOptions options = small_options();
   options.prefix_cache = false;
@@ -278,6 +295,19 @@ TEST_F(SchedulerTest, LogitsThatAreNoNumbersFailTheRequest) {
   run();
   EXPECT_EQ(sink->wait().reason, StopReason::failed);
   EXPECT_THAT(sink->wait().error, HasSubstr("NaN"));
+}
+
+TEST_F(SchedulerTest, TokensThatTheModelRefusesAreNeverSampled) {
+  model_.refused = {7};
+  Request request = greedy_request(ids(5), 30);
+  request.sampling.logit_bias = {{7, 100.0F}};
+  const auto biased = add(request);
+  const auto neighbour = add(ids(9, 10), 30);
+  run();
+  EXPECT_EQ(biased->wait().reason, StopReason::length);
+  EXPECT_EQ(neighbour->wait().reason, StopReason::length);
+  EXPECT_THAT(biased->tokens(), ::testing::Not(::testing::Contains(7)));
+  EXPECT_THROW(engine::check_request(greedy_request({1, 7}, 3), model_, options_), UsageError);
 }
 
 /// Allows even ids only.

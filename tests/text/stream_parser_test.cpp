@@ -99,9 +99,9 @@ TEST(StreamParser, StopStrings) {
   StreamParser parser({.stop = {"."}});
   std::vector<StreamEvent> events;
   parser.feed("a", events);
-  EXPECT_FALSE(parser.stopped());
+  EXPECT_FALSE(parser.done());
   parser.feed(".b", events);
-  EXPECT_TRUE(parser.stopped());
+  EXPECT_TRUE(parser.done());
 }
 
 TEST(StreamParser, NewlinesBeforeAMarkerBelongToIt) {

@@ -134,6 +134,11 @@ V41Model::LayersResult V41Model::run_layers(const Batch& batch, bool keep_hidden
   return out;
 }
 
+std::vector<int32_t> V41Model::refused_tokens() const {
+  if (!config_.image_token_id || *config_.image_token_id >= num_tokens()) return {};
+  return {static_cast<int32_t>(*config_.image_token_id)};
+}
+
 void V41Model::refuse_images(const Batch& batch) const {
   if (!config_.image_token_id) return;
   for (size_t i = 0; i < batch.tokens.size(); ++i) {

@@ -27,6 +27,7 @@ class V41Model : public Model {
   bool has_draft() const override { return dspark_.has_value(); }
 
   int64_t num_tokens() const override;
+  std::vector<int32_t> refused_tokens() const override;
 
   /// Hands the draft head what forward(keep_hidden) returned for committed positions, in order and
   /// without gaps: `hidden` [rows, targets * dim]. Throws Error without a draft head.

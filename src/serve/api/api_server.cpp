@@ -194,12 +194,16 @@ void ApiServer::get_models(const Exchange& exchange) {
 void ApiServer::log_answer(const HttpRequest& request, const ChatResult& result) const {
   if (!options_.log) return;
   const ChatUsage& usage = result.usage;
-  options_.log(
-      fmt::format("{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}", request.peer,
-                  printable(request.path), usage.prompt_tokens, usage.cached_tokens,
-                  usage.waiting_s + usage.prefill_s, usage.completion_tokens, usage.decode_s,
-                  result.cancelled ? "the client left" : result.finish_reason,
-                  result.error.empty() ? "" : ": " + printable(result.error, kLoggedMessageBytes)));
+  std::string more =
+      result.error.empty() ? "" : ": " + printable(result.error, kLoggedMessageBytes);
+  if (result.num_unfinished_calls > 0) {
+    more += fmt::format("; {} tool calls were left unfinished", result.num_unfinished_calls);
+  }
+  options_.log(fmt::format("{} {}: prompt {} ({} cached), {:.2f} s; answer {}, {:.2f} s; {}{}",
+                           request.peer, printable(request.path), usage.prompt_tokens,
+                           usage.cached_tokens, usage.waiting_s + usage.prefill_s,
+                           usage.completion_tokens, usage.decode_s,
+                           result.cancelled ? "the client left" : result.finish_reason, more));
 }
 
 }  // namespace lethe::serve

@@ -158,7 +158,11 @@ void ChatAnswer::on_result(const ChatResult& result) noexcept {
   {
     std::lock_guard lock(mutex_);
     ended_ = true;
-    finish(result);
+    try {
+      finish(result);
+    } catch (const std::exception&) {
+      exchange_->abort();  // no memory for its end: the client must not take it for complete
+    }
   }
   if (options_.on_end) options_.on_end(result);
 }

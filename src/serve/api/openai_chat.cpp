@@ -1,6 +1,8 @@
 // POST /chat/completions (spec api.md section 2).
 
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "serve/api/api_error.h"
@@ -17,11 +19,20 @@ int64_t unix_time() {
   return std::chrono::duration_cast<std::chrono::seconds>(now).count();
 }
 
+constexpr size_t kMaxUnread = 64;  // requests that wait for a reader
+
 }  // namespace
 
 void ApiServer::post_chat_completions(const Exchange& exchange) {
   // Reading a long prompt takes longer than the server's thread may be away.
-  tasks_.post([this, exchange] {
+  if (tasks_.pending() >= kMaxUnread) {
+    refuse(exchange, api_error(429, "Many requests wait to be read: try again in a moment."));
+    return;
+  }
+  const auto gone = std::make_shared<std::atomic<bool>>(false);
+  exchange->on_disconnect([gone] { *gone = true; });
+  tasks_.post([this, exchange, gone] {
+    if (*gone) return;
     try {
       run_chat(exchange);
     } catch (const std::exception& error) {

@@ -8,6 +8,9 @@
 namespace lethe::serve {
 namespace {
 
+/// A client that leaves so much of an answer untaken is taken to be gone.
+constexpr size_t kMaxUnsentBytes = size_t{32} << 20;
+
 class Exchange final : public HttpExchange {
  public:
   explicit Exchange(std::shared_ptr<HttpAnswer> answer) : answer_(std::move(answer)) {}
@@ -74,6 +77,15 @@ void HttpAnswer::write(std::string bytes) {
   std::unique_lock lock(mutex_);
   if (!is_open()) return;
   LETHE_CHECK(stage_ == Stage::kStreaming, "write() before begin()");
+  if (next_.body.size() + bytes.size() > kMaxUnsentBytes) {
+    next_.body.clear();
+    lock.unlock();
+    loop_->post([self = shared_from_this()] {
+      self->disconnected();
+      self->wake_();
+    });
+    return;
+  }
   if (next_.body.empty()) {
     next_.body = std::move(bytes);
   } else {

@@ -39,7 +39,8 @@ class HttpExchange {
   /// Sends the headers at once; the body follows in pieces (chunked; for HTTP/1.0 until the
   /// connection closes). A header with line breaks in it is answered with a 500 instead.
   virtual void begin(int status, HttpHeaders headers) = 0;
-  /// Sends a piece of the body as soon as the socket takes it. Pieces that have to wait are joined.
+  /// Sends a piece of the body as soon as the socket takes it. Pieces that have to wait are joined;
+  /// a client that lets 32 MiB of them wait is taken to be gone.
   virtual void write(std::string bytes) = 0;
   /// The body is complete. The connection may serve its next request.
   virtual void end() = 0;
