@@ -31,7 +31,8 @@ void check_request(const Request& request, const model::Model& model,
         "This model's maximum context length is {} tokens. However, you requested {} tokens ({} in "
         "the messages, {} in the completion). Please reduce the length of the messages or "
         "completion.",
-        context, prompt + request.max_tokens, prompt, request.max_tokens);
+        context, static_cast<uint64_t>(prompt) + static_cast<uint64_t>(request.max_tokens), prompt,
+        request.max_tokens);  // the sum may be more than an int64 holds
   }
   const int64_t bytes = model.new_state().layout().bytes_at(prompt + request.max_tokens);
   if (bytes > options.memory_bytes) {
