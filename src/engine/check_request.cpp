@@ -1,7 +1,6 @@
 #include "engine/check_request.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace lethe::engine {
 
@@ -24,11 +23,6 @@ void check_tokens(const std::vector<int32_t>& tokens, const model::Model& model)
           i, tokens[i]);
     }
   }
-}
-
-/// Of counts that may be anything.
-int64_t saturating_sum(int64_t a, int64_t b) {
-  return a > std::numeric_limits<int64_t>::max() - b ? std::numeric_limits<int64_t>::max() : a + b;
 }
 
 }  // namespace
@@ -54,7 +48,8 @@ void check_request(const Request& request, const model::Model& model,
         "This model's maximum context length is {} tokens. However, you requested {} tokens ({} in "
         "the messages, {} in the completion). Please reduce the length of the messages or "
         "completion.",
-        context, saturating_sum(request.max_tokens, prompt), prompt, request.max_tokens);
+        context, static_cast<uint64_t>(prompt) + static_cast<uint64_t>(request.max_tokens), prompt,
+        request.max_tokens);  // the sum may be more than an int64 holds
   }
   const int64_t bytes = model.new_state().layout().bytes_at(prompt + request.max_tokens);
   if (bytes > options.memory_bytes) {

@@ -241,8 +241,13 @@ class RequestReader {
   void read_thinking() {
     const Json& extra = request_member(body_, "chat_template_kwargs");
     if (const Json& thinking = request_member(body_, "thinking"); !thinking.is_null()) {
-      const Json& type = request_member(request_object(thinking, "thinking"), "type");
-      request_.thinking = request_string(type, "thinking.type") != "disabled";
+      const std::string type = request_string(
+          request_member(request_object(thinking, "thinking"), "type"), "thinking.type");
+      if (type != "enabled" && type != "disabled" && type != "adaptive") {
+        refuse_request("thinking.type",
+                       fmt::format("'{}': it is enabled, disabled or adaptive", type));
+      }
+      request_.thinking = type != "disabled";
     } else if (extra.is_object()) {
       for (const char* key : {"thinking", "enable_thinking"}) {
         if (extra.contains(key)) {

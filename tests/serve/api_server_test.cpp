@@ -203,7 +203,8 @@ TEST(ApiServer, WrongParametersAreRefused) {
        {with_member(R"("reasoning_effort":"much")"), 400, "'much'"},
        {with_member(R"("tools":[{"type":"function","function":{"name":"a b"}}])"), 400, "'a b'"},
        {with_member(R"("tool_choice":{"type":"function","function":{"name":"f"}})"), 400, "'f'"},
-       {with_member(R"("thinking":true)"), 422, "thinking"}});
+       {with_member(R"("thinking":true)"), 422, "thinking"},
+       {with_member(R"("thinking":{"type":"off"})"), 400, "thinking.type: 'off'"}});
 }
 
 TEST(ApiServer, ForcedCallsNeedThinkingSwitchedOff) {
