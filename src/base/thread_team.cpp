@@ -57,16 +57,26 @@ bool spin_until(Ready ready) {
 
 }  // namespace
 
-/// A region: `part` is set, `running` counts the workers, then `generation` moves on, which starts
-/// them. Waiting threads first watch the atomics, then sleep on a condition; whoever changes what a
+/// A region is open from start() until close(); workers that come in time enter it and are counted,
+/// and the caller waits for those to leave. Where the work is handed out piece by piece, the caller
+/// closes the region once nothing is left to hand out: a worker that has not come by then (its core
+/// does something else) is not waited for. Where every worker has a part of its own, the caller
+/// waits for all of them first.
+///
+/// Waiting threads first watch the atomics, then sleep on a condition; whoever changes what a
 /// sleeper waits for holds the mutex at some time after the change and before it notifies.
 struct ThreadTeam::Impl {
+  // `gate` in bits: number of the region, whether it is closed, workers that entered it.
+  static constexpr uint64_t kEntered = (uint64_t{1} << 16) - 1;
+  static constexpr uint64_t kClosed = uint64_t{1} << 16;
+  static constexpr int kRegionShift = 17;
+
   std::mutex mutex;
   std::condition_variable wake;
   std::condition_variable done;
   const std::function<void(int)>* part = nullptr;  // null between regions
-  std::atomic<uint64_t> generation{0};
-  std::atomic<int> running{0};
+  std::atomic<uint64_t> gate{kClosed};
+  std::atomic<uint64_t> left{0};  // workers that have left the region
   std::atomic<bool> stopping{false};
   int sleepers = 0;  // under the mutex
   bool spins = false;
@@ -81,6 +91,8 @@ struct ThreadTeam::Impl {
     wake.notify_all();
   }
 
+  uint64_t region() const { return gate.load() >> kRegionShift; }
+
   void call(int index, const std::function<void(int)>& work) {
     try {
       work(index);
@@ -91,7 +103,7 @@ struct ThreadTeam::Impl {
   }
 
   void wait_for_work(uint64_t seen) {
-    const auto ready = [&] { return stopping.load() || generation.load() != seen; };
+    const auto ready = [&] { return stopping.load() || region() != seen; };
     if (spins && spin_until(ready)) return;
     std::unique_lock lock(mutex);
     ++sleepers;
@@ -99,15 +111,33 @@ struct ThreadTeam::Impl {
     --sleepers;
   }
 
+  /// False if the present region is closed. `seen` becomes its number.
+  bool enter(uint64_t& seen) {
+    uint64_t state = gate.load();
+    do {
+      seen = state >> kRegionShift;
+      if ((state & kClosed) != 0) return false;
+    } while (!gate.compare_exchange_weak(state, state + 1));
+    return true;
+  }
+
+  void leave() {
+    const uint64_t now_left = left.fetch_add(1) + 1;
+    // Not closed yet: the caller will look for itself, unless it waits for all.
+    const uint64_t state = gate.load();
+    const uint64_t awaited = (state & kClosed) != 0 ? state & kEntered : workers.size();
+    if (now_left != awaited) return;
+    { std::lock_guard lock(mutex); }
+    done.notify_one();
+  }
+
   void work_loop(int index) {
-    for (uint64_t seen = 0;; ++seen) {
+    for (uint64_t seen = 0;;) {
       wait_for_work(seen);
       if (stopping) return;
+      if (!enter(seen)) continue;
       call(index, *part);
-      if (running.fetch_sub(1) == 1) {
-        { std::lock_guard lock(mutex); }
-        done.notify_one();
-      }
+      leave();
     }
   }
 
@@ -117,19 +147,30 @@ struct ThreadTeam::Impl {
       std::lock_guard lock(mutex);
       LETHE_CHECK(part == nullptr, "ThreadTeam regions do not nest");
       part = &work;
-      running = static_cast<int>(workers.size());
+      left = 0;
       failure = nullptr;
-      ++generation;
+      gate = (region() + 1) << kRegionShift;
       asleep = sleepers > 0;
     }
     if (asleep) wake.notify_all();
   }
 
-  void wait_for_workers() {
-    const auto ready = [&] { return running.load() == 0; };
+  void wait_until_left(uint64_t count) {
+    const auto ready = [&] { return left.load() == count; };
     if (spins && spin_until(ready)) return;
     std::unique_lock lock(mutex);
     done.wait(lock, ready);
+  }
+
+  /// The caller is member 0 of the region. `all`: every worker has to come.
+  void run_region(const std::function<void(int)>& work, bool all) {
+    start(work);
+    call(0, work);
+    if (all) wait_until_left(workers.size());
+    const uint64_t entered = gate.fetch_or(kClosed) & kEntered;
+    wait_until_left(entered);
+    part = nullptr;
+    if (failure) std::rethrow_exception(std::exchange(failure, nullptr));
   }
 };
 
@@ -159,11 +200,7 @@ void ThreadTeam::run(const std::function<void(int)>& part) {
     part(0);
     return;
   }
-  impl_->start(part);
-  impl_->call(0, part);
-  impl_->wait_for_workers();
-  impl_->part = nullptr;
-  if (impl_->failure) std::rethrow_exception(std::exchange(impl_->failure, nullptr));
+  impl_->run_region(part, true);
 }
 
 void ThreadTeam::parallel_for(int64_t n, int64_t grain,
@@ -175,13 +212,14 @@ void ThreadTeam::parallel_for(int64_t n, int64_t grain,
     return;
   }
   std::atomic<int64_t> next{0};
-  run([&](int) {
+  const std::function<void(int)> work = [&](int) {
     for (;;) {
       const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= n) return;
       body(begin, std::min(begin + grain, n));
     }
-  });
+  };
+  impl_->run_region(work, false);
 }
 
 }  // namespace lethe

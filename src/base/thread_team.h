@@ -28,7 +28,8 @@ class ThreadTeam {
   void run(const std::function<void(int)>& part);
 
   /// Calls `body(begin, end)` over disjoint ranges covering [0, n), handed out dynamically in
-  /// pieces of `grain` (>= 1). Runs in the caller alone if n <= grain.
+  /// pieces of `grain` (>= 1). Runs in the caller alone if n <= grain. A thread whose core does
+  /// something else is not waited for: the others do its share.
   void parallel_for(int64_t n, int64_t grain,
                     const std::function<void(int64_t begin, int64_t end)>& body);
 
