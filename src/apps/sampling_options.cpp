@@ -63,7 +63,7 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
 }
 
 void set_thinking(ChatRequest& request, const std::string& word) {
-  request.effort = {};
+  request.effort.emplace<std::monostate>();
   if (word.empty() || word == "on") {
     request.thinking = true;
   } else if (word == "off") {
@@ -80,9 +80,9 @@ void set_thinking(ChatRequest& request, const std::string& word) {
     }
     request.thinking = true;
     if (is_number) {
-      request.effort = number;
+      request.effort.emplace<int64_t>(number);
     } else {
-      request.effort = word;
+      request.effort.emplace<std::string>(word);
     }
   }
 }
