@@ -130,6 +130,13 @@ TEST(ApiServer, AKeyIsDemandedIfThereIsOne) {
   EXPECT_EQ(api.get("/").status, 200);
 }
 
+TEST(ApiServer, WithoutTheKeyNoBodyIsRead) {
+  const TestApi api({.api_key = "secret"});
+  HttpClient client = api.connect();
+  client.send("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n{");
+  EXPECT_EQ(client.read_response().status, 401);  // though the rest never comes
+}
+
 TEST(ApiServer, WithoutAKeyAnyKeyWillDo) {
   const TestApi api;
   EXPECT_EQ(api.get("/v1/models", {{"Authorization", "Bearer whatever"}}).status, 200);

@@ -73,6 +73,8 @@ HttpServerOptions ApiServer::http_options(HttpServerOptions options) {
       return api_error(status, std::string(message)).response();
     };
   }
+  // Before the body: a stranger's 64 MiB are not read.
+  options.refuse_head = [this](const HttpRequest& head) { return check_key(head); };
   options.on_drain_end = [this] {
     if (ChatService* const service = service_) service->shut_down();
   };
@@ -88,13 +90,28 @@ void ApiServer::handle(const Exchange& exchange) {
 }
 
 void ApiServer::refuse(const Exchange& exchange, const ApiError& error) const {
-  const HttpRequest& request = exchange->request();
-  if (options_.log) {
-    options_.log(fmt::format("{} {} {}: {}: {}", request.peer, printable(request.method, 20),
-                             printable(request.path), error.status,
-                             printable(error.message, kLoggedMessageBytes)));
-  }
+  log_refusal(exchange->request(), error.status, error.message);
   exchange->respond(error.response());
+}
+
+void ApiServer::log_refusal(const HttpRequest& request, int status,
+                            const std::string& message) const {
+  if (!options_.log) return;
+  options_.log(fmt::format("{} {} {}: {}: {}", request.peer, printable(request.method, 20),
+                           printable(request.path), status,
+                           printable(message, kLoggedMessageBytes)));
+}
+
+/// Who has no key is told so, unless the path is open to all.
+std::optional<std::pair<int, std::string>> ApiServer::check_key(const HttpRequest& head) const {
+  ApiError ignored;
+  const Route* const route = find_route(head, ignored);
+  if ((route != nullptr && route->is_open) || is_authorized(head)) return std::nullopt;
+  std::string message =
+      "Authentication fails: the request needs the API key that Lethe was started with, as "
+      "\"Authorization: Bearer KEY\".";
+  log_refusal(head, 401, message);
+  return std::pair(401, std::move(message));
 }
 
 const ApiServer::Route* ApiServer::find_route(const HttpRequest& request, ApiError& error) {
@@ -118,10 +135,6 @@ void ApiServer::dispatch(const Exchange& exchange) {
   const Route* const route = find_route(exchange->request(), error);
   if (route == nullptr) {
     refuse(exchange, error);
-  } else if (!route->is_open && !is_authorized(exchange->request())) {
-    refuse(exchange, api_error(401,
-                               "Authentication fails: the request needs the API key that "
-                               "Lethe was started with, as \"Authorization: Bearer KEY\"."));
   } else if (!route->is_open && service_ == nullptr) {
     refuse(exchange, api_error(503, "The model is being loaded: try again in a moment."));
   } else {

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "base/task_queue.h"
 #include "serve/api/api_error.h"
@@ -66,6 +68,8 @@ class ApiServer {
   /// The route of a request; null, and what to answer in `error`, if there is none.
   static const Route* find_route(const HttpRequest& request, ApiError& error);
   void refuse(const Exchange& exchange, const ApiError& error) const;
+  void log_refusal(const HttpRequest& request, int status, const std::string& message) const;
+  std::optional<std::pair<int, std::string>> check_key(const HttpRequest& head) const;
   HttpServerOptions http_options(HttpServerOptions options);
   bool is_authorized(const HttpRequest& request) const;
 

@@ -155,6 +155,7 @@ HttpConnection::Awaitable<std::optional<HttpRefusal>> HttpConnection::read_reque
                                    asio::redirect_error(use_awaitable, error));
   if (error) co_return read_refusal(error);
   if (std::optional<HttpRefusal> wrong = header_refusal(*parser_)) co_return wrong;
+  if (std::optional<HttpRefusal> unwanted = handler_refusal()) co_return unwanted;
   if (parser_->is_done()) co_return std::nullopt;
   std::optional<HttpRefusal> refusal = co_await read_body();
   co_return refusal;
@@ -174,6 +175,13 @@ HttpConnection::Awaitable<std::optional<HttpRefusal>> HttpConnection::read_body(
   co_await http::async_read(socket_, buffer_, *parser_, asio::redirect_error(use_awaitable, error));
   if (error) co_return read_refusal(error);
   co_return std::nullopt;
+}
+
+std::optional<HttpRefusal> HttpConnection::handler_refusal() const {
+  if (!service_.options.refuse_head) return std::nullopt;
+  auto refusal = service_.options.refuse_head(request_head(*parser_, peer_));
+  if (!refusal) return std::nullopt;
+  return HttpRefusal{refusal->first, std::move(refusal->second)};
 }
 
 HttpRefusal HttpConnection::read_refusal(ErrorCode error) const {

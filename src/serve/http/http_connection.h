@@ -60,6 +60,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   Awaitable<std::optional<HttpRefusal>> read_request();
   Awaitable<std::optional<HttpRefusal>> read_body();
   HttpRefusal read_refusal(ErrorCode error) const;
+  std::optional<HttpRefusal> handler_refusal() const;
 
   Awaitable<bool> answer(HttpRequest request);
   void call_handler();

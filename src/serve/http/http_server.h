@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "serve/http/http_exchange.h"
 #include "serve/http/http_message.h"
@@ -35,6 +37,10 @@ struct HttpServerOptions {
   /// runs should end now, and has kLastWords for it. Without it, connections are closed at once.
   std::function<void()> on_drain_end = {};
   static constexpr std::chrono::milliseconds kLastWords = std::chrono::seconds(5);
+  /// Looks at a request before its body is read (`body` is empty): what it returns, a status and a
+  /// message, is the answer, the body is not read, and the connection ends. Called on the server's
+  /// thread.
+  std::function<std::optional<std::pair<int, std::string>>(const HttpRequest&)> refuse_head = {};
   /// Makes the answers that come from the transport itself: malformed or too large requests, and
   /// handlers that threw. Called on the server's thread. Default: `http_error`.
   std::function<HttpResponse(int status, std::string_view message)> error_body = {};

@@ -56,8 +56,8 @@ std::optional<HttpRefusal> header_refusal(const RequestParser& parser) {
   return std::nullopt;
 }
 
-HttpRequest take_request(RequestParser& parser, const std::string& peer) {
-  auto& message = parser.get();
+HttpRequest request_head(const RequestParser& parser, const std::string& peer) {
+  const auto& message = parser.get();
   const auto target = message.target();
   auto parts = parse_target({target.data(), target.size()});
   LETHE_CHECK(parts, "header_refusal() has seen the target");
@@ -65,11 +65,17 @@ HttpRequest take_request(RequestParser& parser, const std::string& peer) {
                       .path = std::move(parts->path),
                       .query = std::move(parts->query),
                       .headers = {},
-                      .body = std::move(message.body()),
+                      .body = {},
                       .peer = peer};
   for (const auto& field : message) {
     request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
   }
+  return request;
+}
+
+HttpRequest take_request(RequestParser& parser, const std::string& peer) {
+  HttpRequest request = request_head(parser, peer);
+  request.body = std::move(parser.get().body());
   return request;
 }
 

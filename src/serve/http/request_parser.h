@@ -29,6 +29,9 @@ HttpRefusal refusal_for(boost::system::error_code error, const RequestParser& pa
 /// the body ends; nullopt if they are in order.
 std::optional<HttpRefusal> header_refusal(const RequestParser& parser);
 
+/// The request without its body, as far as a parser has read it.
+HttpRequest request_head(const RequestParser& parser, const std::string& peer);
+
 /// The request, out of a parser that has read all of it.
 HttpRequest take_request(RequestParser& parser, const std::string& peer);
 
