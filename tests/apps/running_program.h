@@ -71,7 +71,8 @@ class RunningProgram {
       throw std::runtime_error("the program does not read");
     }
   }
-  void interrupt() { ::kill(pid_, SIGINT); }
+  void interrupt() { signal(SIGINT); }
+  void signal(int number) { ::kill(pid_, number); }
 
   /// Reads until the text comes after all that was read for before; what came, the text included.
   /// Throws, showing it, if the program ends or a minute passes.

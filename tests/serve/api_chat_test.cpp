@@ -145,6 +145,8 @@ TEST(ApiChat, MaxTokensCutsTheAnswer) {
   // A call that was cut off is shown as far as it came, as the stream would have shown it.
   const Json cut = api.chat(with(forced_call_body("required"), {{"max_tokens", 3}}));
   EXPECT_EQ(finish_of(cut), "length");
+  ASSERT_EQ(message_of(cut)["tool_calls"].size(), 1U);
+  EXPECT_EQ(message_of(cut)["tool_calls"][0]["function"]["name"], "get_weather");
 }
 
 TEST(ApiChat, StopStringsAreNotReturned) {
@@ -270,7 +272,8 @@ TEST(ApiChat, PrefixContinuesTheLastMessage) {
   body["messages"].push_back({{"role", "assistant"}, {"content", "Hello"}, {"prefix", true}});
   const Json response = api.chat(body);
   EXPECT_EQ(finish_of(response), "stop");
-  EXPECT_EQ(message_of(response)["role"], "assistant");
+  // The model goes on from the letters of "Hello", not from the end of thinking.
+  EXPECT_EQ(message_of(response)["content"], "Once upon a time.");
 }
 
 }  // namespace
