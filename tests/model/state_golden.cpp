@@ -146,9 +146,8 @@ TEST_P(StateProperties, AFilledStateHasTheRowsOfItsLength) {
     EXPECT_EQ(state.position(), position);
     model::SequenceState copy = model->new_state();
     copy.restore(state.snapshot());  // refuses a state whose rows do not fit its position
-    for (const float logit : model.logits(state, tokens(0, 3)).values()) {
-      ASSERT_TRUE(std::isfinite(logit));
-    }
+    const ops::Matrix logits = model.logits(state, tokens(0, 3));
+    for (const float logit : logits.values()) ASSERT_TRUE(std::isfinite(logit));
     EXPECT_LE(state.size_bytes(), state.layout().bytes_at(position + 3));
   }
 }
