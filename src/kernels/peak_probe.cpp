@@ -44,7 +44,7 @@ double scalar_bf16_flops(int64_t rounds) noexcept {
   return 2.0 * kLanes * static_cast<double>(rounds);
 }
 
-PeakProbe make_probe(bool avx2) noexcept {
+PeakProbe make_probe([[maybe_unused]] bool avx2) noexcept {
   PeakProbe probe{};
   install_scalar_peak_probe(probe);
 #if defined(__x86_64__)
