@@ -23,8 +23,11 @@ TEST(SystemMemory, HeedsTheLimitOfTheAddressSpace) {
   rlimit smaller = before;
   smaller.rlim_cur = static_cast<rlim_t>(usable / 2);
   if (setrlimit(RLIMIT_AS, &smaller) != 0) GTEST_SKIP() << "the limit cannot be set here";
+  rlimit shown{};
+  getrlimit(RLIMIT_AS, &shown);  // an emulator takes it and keeps it to itself
   const int64_t limited = usable_memory_bytes();
   ASSERT_EQ(setrlimit(RLIMIT_AS, &before), 0);
+  if (shown.rlim_cur != smaller.rlim_cur) GTEST_SKIP() << "the limit has no effect here";
   EXPECT_EQ(limited, usable / 2);
 }
 
