@@ -63,10 +63,13 @@ std::string shown(const Body& body) {
   std::fflush(stderr);
   ::dup2(saved, STDERR_FILENO);
   ::close(saved);
-  std::string text(4096, '\0');
-  const ssize_t got = ::read(master, text.data(), text.size());
-  text.resize(got < 0 ? 0 : static_cast<size_t>(got));
   ::close(slave);
+  std::string text;
+  char piece[4096];
+  // One read may give a part of it; when all is read, a terminal without a writer is an error.
+  for (ssize_t got = 0; (got = ::read(master, piece, sizeof(piece))) > 0;) {
+    text.append(piece, static_cast<size_t>(got));
+  }
   ::close(master);
   return text;
 }
