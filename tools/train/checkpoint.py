@@ -1,6 +1,7 @@
 """Reads and writes models in the released format (safetensors). Spec: section 2."""
 
 import json
+import os
 import struct
 
 import numpy as np
@@ -151,3 +152,43 @@ def load(model, path):
             target = parameter[index]
             assert value.shape == target.shape, (name, value.shape, target.shape)
             target.copy_(value)
+
+
+# ---- Full-precision copies ----
+
+_PART = 14 << 20
+
+
+def save_slim(model, directory):
+    """The parameters without the optimizer (matrices as bf16), in files of at most 14 MiB."""
+    blob = b""
+    for stack in model.parameters.stacks.values():
+        w = model.parameters.tensor(stack.key).detach().cpu()
+        blob += (w.float().numpy() if stack.kind == "f32" else _bf16_bits(w)).tobytes()
+    for i in range(0, len(blob), _PART):
+        path = f"{directory}/slim-{i // _PART}.bin"
+        with open(path + ".tmp", "wb") as file:
+            file.write(blob[i : i + _PART])
+        os.replace(path + ".tmp", path)
+
+
+def load_slim(model, directory):
+    """Fills the parameters from what save_slim wrote."""
+    blob, i = b"", 0
+    while os.path.exists(path := f"{directory}/slim-{i}.bin"):
+        with open(path, "rb") as file:
+            blob += file.read()
+        i += 1
+    offset = 0
+    with torch.no_grad():
+        for stack in model.parameters.stacks.values():
+            p = model.parameters.tensor(stack.key)
+            size = p.numel() * (4 if stack.kind == "f32" else 2)
+            piece = blob[offset : offset + size]
+            offset += size
+            if stack.kind == "f32":
+                values = torch.from_numpy(np.frombuffer(piece, np.float32).copy())
+            else:
+                bits = np.frombuffer(piece, np.uint16).astype(np.int32) << 16
+                values = torch.from_numpy(bits).view(torch.float32)
+            p.copy_(values.view_as(p))

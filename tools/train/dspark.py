@@ -68,7 +68,7 @@ def draft_hidden(model, w, hidden, anchors, first_tokens, amount):
         y, attn_pre, post, comb = enter(h, pre, p["hc_attn_fn"], p["hc_attn_scale"], p["hc_attn_base"], p["attn_norm"], *model.hc)  # fmt: skip
         _, q, block = project(y, p["attn.wq_a"], p["attn.q_norm"], p["attn.wq_b"], p["attn.wkv"], p["attn.kv_norm"], block_cos, block_sin, c.head_dim, c.rms_norm_eps, amount)  # fmt: skip
         ring = ring_rows(rows, p["attn.wkv"], p["attn.kv_norm"], cos, sin, c.rms_norm_eps, amount)
-        o = attend_block(q, ring[:, back], known, block, p["attn.attn_sink"])
+        o = attend_block(q, ring.index_select(1, back.flatten()).unflatten(1, back.shape), known, block, p["attn.attn_sink"])
         y = output(o, p["attn.wo_a"], p["attn.wo_b"], block_cos, block_sin, c.o_groups, amount)
         h = leave(y, h, post, comb)
         y, pre, post, comb = enter(h, attn_pre, p["hc_ffn_fn"], p["hc_ffn_scale"], p["hc_ffn_base"], p["ffn_norm"], *model.hc)  # fmt: skip

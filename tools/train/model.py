@@ -198,7 +198,7 @@ class Streams:
             return
         s = self.samples
         mass = attention_mass(
-            q.detach()[:, s], self.compressed.detach(), lse.detach()[:, s], s, ratio, self.model.config.head_dim
+            q.detach().index_select(1, s), self.compressed.detach(), lse.detach().index_select(1, s), s, ratio, self.model.config.head_dim
         )  # fmt: skip
         self.mass = mass if self.mass is None else self.mass + mass
 
@@ -207,7 +207,7 @@ class Streams:
             return
         q, hw, keys, ratio = self.lesson
         s = self.samples
-        self.losses.append(index_loss(q[:, s], hw[:, s], keys, self.mass, s, ratio))
+        self.losses.append(index_loss(q.index_select(1, s), hw.index_select(1, s), keys, self.mass, s, ratio))
         self.lesson = self.mass = None
 
     def finish(self):
