@@ -17,9 +17,18 @@ _flex = None  # the fused kernel, once `use_flex()` found it
 def use_flex():
     """Attention by FlexAttention's fused kernel (CUDA, PyTorch 2.6 and later)."""
     global _flex
-    from torch.nn.attention.flex_attention import flex_attention
+    from torch.nn.attention import flex_attention as module
 
-    _flex = torch.compile(flex_attention, dynamic=False, fullgraph=True)
+    compiled = torch.compile(module.flex_attention, dynamic=False, fullgraph=True)
+
+    def flex(q, keys, mask):
+        if hasattr(module, "AuxRequest"):  # PyTorch 2.9 and later
+            aux = module.AuxRequest(lse=True)
+            o, given = compiled(q, keys, keys, block_mask=mask, enable_gqa=True, return_aux=aux)
+            return o, given.lse
+        return compiled(q, keys, keys, block_mask=mask, enable_gqa=True, return_lse=True)
+
+    _flex = flex
 
 
 @region
@@ -143,10 +152,7 @@ class FlexMasks:
 def attend_flex(q, kv, compressed, mask, sink):
     """`attend` by the fused kernel; mask from FlexMasks."""
     keys = kv if compressed is None else torch.cat((kv, compressed), 1)
-    keys = keys[:, None]
-    o, lse = _flex(
-        q.transpose(1, 2), keys, keys, block_mask=mask, enable_gqa=True, return_lse=True
-    )
+    o, lse = _flex(q.transpose(1, 2), keys[:, None], mask)
     return with_sink(o, lse, sink)
 
 

@@ -63,7 +63,7 @@ class Config:
     engram_compressed_vocab_size: int = 0  # follows from the tokenizer
     num_nextn_predict_layers: int = 2
     dspark_block_size: int = 4
-    dspark_noise_token_id: int = 3
+    dspark_noise_token_id: int = 4094
     dspark_target_layer_ids: list = field(default_factory=lambda: [5, 6, 7])
     dspark_markov_rank: int = 32
     dspark_n_routed_experts: int = 4
@@ -71,6 +71,7 @@ class Config:
     bos_token_id: int = 0
     eos_token_id: int = 1
     pad_token_id: int = 2
+    image_token_id: int = 4095
 
     @staticmethod
     def load(path):
@@ -78,7 +79,7 @@ class Config:
         with open(path, encoding="utf-8") as file:
             root = json.load(file)
         text = {**root["text_config"]}
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"):
             if name in root:
                 text[name] = root[name]
         known = {f.name for f in fields(Config)}
@@ -92,7 +93,7 @@ class Config:
             "model_type": "deepseek_v41",
             "dtype": "bfloat16",
         }
-        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id", "image_token_id"):
             root[name] = text.pop(name)
         root["quantization_config"] = {
             "quant_method": "fp8",

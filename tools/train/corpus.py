@@ -10,15 +10,32 @@ import torch
 class Corpus:
     """All rows, on one device. A row's tokens 0..L-1 predict its tokens 1..L."""
 
-    def __init__(self, directory, device="cpu"):
+    def __init__(self, capacity, length, device="cpu"):
+        self.length = length
+        self.tokens = torch.zeros(capacity, length + 1, dtype=torch.int16, device=device)
+        self.weights = torch.zeros(capacity, length + 1, dtype=torch.uint8, device=device)
+        self.rows = 0
+        self.meta = None
+
+    @staticmethod
+    def of(directory, device="cpu"):
+        """The rows of a directory."""
+        with open(os.path.join(directory, "meta.json"), encoding="utf-8") as file:
+            meta = json.load(file)
+        corpus = Corpus(meta["rows"], meta["row_length"] - 1, device)
+        corpus.read(directory)
+        return corpus
+
+    def read(self, directory):
+        """Replaces the rows by those of a directory, as many as there is room for."""
         with open(os.path.join(directory, "meta.json"), encoding="utf-8") as file:
             self.meta = json.load(file)
-        width = self.meta["row_length"]
-        tokens = np.fromfile(os.path.join(directory, "tokens.u16"), dtype="<u2").reshape(-1, width)
-        weights = np.fromfile(os.path.join(directory, "weights.u8"), dtype=np.uint8)
-        self.tokens = torch.from_numpy(tokens.astype(np.int16)).to(device)
-        self.weights = torch.from_numpy(weights.reshape(-1, width)).to(device)
-        self.rows, self.length = len(tokens), width - 1
+        capacity, width = self.tokens.shape
+        assert self.meta["row_length"] == width
+        for name, dtype, target in (("tokens.u16", "<i2", self.tokens), ("weights.u8", "u1", self.weights)):
+            values = np.fromfile(os.path.join(directory, name), dtype=dtype).reshape(-1, width)
+            self.rows = min(len(values), capacity)
+            target[: self.rows].copy_(torch.from_numpy(values[: self.rows]))
 
     def batch(self, index, length=None):
         """(inputs, targets, weights) [B, length] of some rows."""

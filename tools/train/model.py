@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from attention import attend, attend_flex, compress, compressed_rows, output, project
+from attention import attend, attend_flex, compress, compressed_rows, output, project, with_sink
 from dspark import draft_hidden, draft_logits
 from engram import EngramHash, Rows, inject
 from hyper_connections import enter, final, leave
@@ -40,7 +40,8 @@ class Model:
         self.plain = frequencies(config.rope_theta, config.qk_rope_head_dim)
         self.yarn = frequencies(config.compress_rope_theta, config.qk_rope_head_dim, config.rope_scaling)
         self.hc = (config.hc_sinkhorn_iters, config.hc_eps, config.rms_norm_eps)
-        self.masks = None  # FlexMasks, where the fused kernel is used
+        self.masks = None  # FlexMasks, where FlexAttention is used
+        self.fused = None  # fused_attention.fused, where that is used
         self.trace = None  # a dict, to look inside
         self.live_engram = True
         self.loads = {}
@@ -117,7 +118,11 @@ class Model:
             streams.publish(i, p, x, latent, cos, sin)
         sink = p["attn.attn_sink"]
         compressed = streams.compressed if ratio else None
-        if self.masks is not None:
+        if self.fused is not None:
+            selected = streams.selected if ratio else None
+            o, lse = self.fused(q, kv, compressed, selected, c.sliding_window, ratio)
+            o, lse = with_sink(o.transpose(1, 2), lse.transpose(1, 2), sink)
+        elif self.masks is not None:
             mask = self.masks.mask(c.index_source_of(i) if ratio else None, ratio)
             o, lse = attend_flex(q, kv, compressed, mask, sink)
         else:

@@ -55,7 +55,7 @@ class Optimizer:
     """Steps all trainable stacks of a Parameters. Call `step` after backward."""
 
     def __init__(self, parameters, rates, decay=0.05, momentum=0.95, betas=(0.9, 0.98)):
-        """rates: {group: peak learning rate} for muon, plain, embed, head and table."""
+        """rates: {group: peak learning rate} for muon, gates, plain, embed, head and table."""
         self.rates, self.decay, self.momentum, self.betas = rates, decay, momentum, betas
         device = parameters.tensor("embed").device
         self.factor = torch.zeros((), device=device)  # of the peak rates: the schedule's place

@@ -23,7 +23,7 @@ class Stack:
     owners: list  # prefixes such as "layers.3."
     shape: tuple
     kind: str  # released format: fp8, fp4, row8, bf16, f32
-    group: str  # optimizer group: muon, plain, embed, head, table, fixed
+    group: str  # optimizer group: muon, gates, plain, embed, head, table, fixed
     init: float = 0.0  # standard deviation, or the value of a "one"/"zero" tensor
     fill: str = "normal"  # normal, one, zero, own
 
@@ -56,7 +56,7 @@ def _block_stacks(c, blocks):
         add(key, (n,), "bf16", "plain", fill="one", suffix=key + ".weight")
     add("attn.attn_sink", (c.num_attention_heads,), "f32", "plain", fill="zero")
     for sub in ("attn", "ffn"):
-        add(f"hc_{sub}_fn", (mix, c.hc_mult * d), "f32", "plain", (c.hc_mult * d) ** -0.5)
+        add(f"hc_{sub}_fn", (mix, c.hc_mult * d), "f32", "gates", (c.hc_mult * d) ** -0.5)
         add(f"hc_{sub}_base", (mix,), "f32", "plain", fill="own")
         add(f"hc_{sub}_scale", (3,), "f32", "plain", 0.2, fill="value")
     return out
@@ -65,7 +65,7 @@ def _block_stacks(c, blocks):
 def _expert_stacks(c, owners, experts, tag):
     d, inner = c.hidden_size, c.moe_intermediate_size
     out = [
-        Stack(tag + "ffn.gate", "ffn.gate.weight", owners, (experts, d), "bf16", "plain", d**-0.5),
+        Stack(tag + "ffn.gate", "ffn.gate.weight", owners, (experts, d), "bf16", "gates", d**-0.5),
         Stack(tag + "ffn.gate.bias", "ffn.gate.bias", owners, (experts,), "f32", "fixed", fill="zero"),
     ]
     for name, n, k, gain in (("w1", inner, d, 1.0), ("w3", inner, d, 1.0), ("w2", d, inner, 0.3)):
@@ -109,7 +109,7 @@ def stacks(c):
     norm("attn.indexer.k_norm", kv, c.index_head_dim)
     width = c.index_n_heads * c.index_head_dim
     add("attn.indexer.wq_b", "attn.indexer.wq_b.weight", index, (width, c.q_lora_rank), "fp8", "muon", c.q_lora_rank**-0.5)
-    add("attn.indexer.weights_proj", "attn.indexer.weights_proj.weight", index, (c.index_n_heads, d), "bf16", "plain", d**-0.5)
+    add("attn.indexer.weights_proj", "attn.indexer.weights_proj.weight", index, (c.index_n_heads, d), "bf16", "gates", d**-0.5)
     if memory:
         rows = c.engram_columns() * c.engram_head_dim
         copies = c.hc_mult
@@ -125,7 +125,7 @@ def stacks(c):
         add("draft.norm", "norm.weight", last, (d,), "bf16", "plain", fill="one")
         add("markov_head.embed", "markov_head.embed.weight", last, (c.vocab_size, rank), "bf16", "embed", 0.3)
         add("markov_head.head", "markov_head.head.weight", last, (c.vocab_size, rank), "bf16", "head", 0.01)
-        add("confidence_head.proj", "confidence_head.proj.weight", last, (1, d + rank), "bf16", "plain", fill="zero")
+        add("confidence_head.proj", "confidence_head.proj.weight", last, (1, d + rank), "bf16", "gates", fill="zero")
     return out
 
 

@@ -15,7 +15,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-import schedule
+import phases
 from attention import FlexMasks, use_flex
 from checkpoint import export, save_slim
 from config import Config
@@ -64,10 +64,10 @@ class Trainer:
         self.index.copy_(index)
         self.anchor_shift.fill_(shifts % self.ANCHOR_STRIDE)
         self.sample_shift.fill_(shifts // self.ANCHOR_STRIDE % self.SAMPLE_STRIDE)
-        self.amount.fill_(schedule.rounding(fraction))
+        self.amount.fill_(phases.rounding(fraction))
         topk = self.model.config.index_topk
-        self.count.fill_(schedule.readable_rows(fraction, everything, topk))
-        self.optimizer.factor.fill_(schedule.learning_rate(fraction))
+        self.count.fill_(phases.readable_rows(fraction, everything, topk))
+        self.optimizer.factor.fill_(phases.learning_rate(fraction))
 
     def compute(self):
         """Forward, backward and update."""
@@ -140,7 +140,8 @@ class Trainer:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data", required=True)
+    parser.add_argument("--data", required=True, nargs="+", help="later ones follow when they are there")
+    parser.add_argument("--rows", type=int, help="reserve so many rows: the data is still being made")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--config", help="config.json to start from; default: the built-in shape")
@@ -154,12 +155,30 @@ def arguments():
     parser.add_argument("--plain", action="store_true", help="GPU: no compilation, no fused attention")
     parser.add_argument("--save-every", type=float, default=60, help="seconds between checkpoints")
     parser.add_argument("--slim", action="store_true", help="checkpoints without optimizer, in parts")
+    parser.add_argument("--profile", action="store_true", help="GPU: write profile.txt, kernel by kernel")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--stop-after", type=int, help="end after this many steps, to be resumed")
     return parser.parse_args()
 
 
-RATES = {"muon": 4e-3, "plain": 3e-3, "embed": 4e-3, "head": 3e-3, "table": 1e-2}
+RATES = {"muon": 4e-3, "gates": 7e-4, "plain": 2e-3, "embed": 4e-3, "head": 2e-3, "table": 1e-2}
+
+
+def choose_attention(model, args, length):
+    """Our own kernels where they are right on this machine, else FlexAttention."""
+    c = model.config
+    try:
+        from fused_attention import fused, verified
+
+        difference = verified(length, c.num_attention_heads, c.head_dim, c.sliding_window)
+        print(f"fused attention: largest relative difference {difference:.1e}", flush=True)
+        if difference < 0.02:
+            model.fused = fused
+            return
+    except Exception as error:  # whatever a compiler may say: there is the other way
+        print(f"fused attention: {error!r:.500}", flush=True)
+    use_flex()
+    model.masks = FlexMasks(args.batch, length, c.sliding_window, args.device)
 
 
 def build(args):
@@ -187,6 +206,18 @@ def save(args, trainer, order, step, log):
     os.replace(os.path.join(args.out, "state.pt.tmp"), os.path.join(args.out, "state.pt"))
 
 
+def profile(trainer, path):
+    """Where the time of a step goes (its learning rate is 0)."""
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as recorder:
+        for _ in range(2):
+            trainer.step()
+        torch.cuda.synchronize()
+    table = recorder.key_averages().table(sort_by="cuda_time_total", row_limit=80, max_name_column_width=100)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(table)
+
+
 def main():
     started = time.monotonic()
     args = arguments()
@@ -194,9 +225,12 @@ def main():
     torch.set_float32_matmul_precision("high")
     if args.device == "cuda" and not args.plain:
         compile_regions()
-        use_flex()
     model, optimizer = build(args)
-    corpus = Corpus(args.data, args.device)
+    waiting = list(args.data)
+    if args.rows:
+        corpus = Corpus(args.rows, args.length, args.device)
+    else:
+        corpus = Corpus.of(waiting.pop(0), args.device)
     length = args.length or corpus.length
     trainer = Trainer(model, optimizer, corpus, args.batch, length, args.device)
     order = Order(corpus.rows, args.batch, args.seed)
@@ -207,11 +241,16 @@ def main():
         optimizer.restore(state["optimizer"])
         order.taken, first = state["taken"], state["step"]
     if args.device == "cuda" and not args.plain:
-        model.masks = FlexMasks(args.batch, length, model.config.sliding_window, args.device)
+        choose_attention(model, args, length)
         trainer.set(torch.zeros(args.batch, dtype=torch.long), 0, 0.0, length)
         optimizer.factor.fill_(0)
         trainer.capture()
-        print(f"captured after {time.monotonic() - started:.1f} s", flush=True)
+        memory = torch.cuda.max_memory_allocated() / 2**30
+        print(f"captured after {time.monotonic() - started:.1f} s, {memory:.1f} GiB", flush=True)
+    if args.profile:
+        profile(trainer, os.path.join(args.out, "profile.txt"))
+    while waiting and args.rows and not os.path.exists(os.path.join(waiting[0], "meta.json")):
+        time.sleep(0.2)
     begin = saved = time.monotonic()
     deadline = started + (args.seconds or 0)
     log = open(os.path.join(args.out, "log.jsonl"), "a" if args.resume else "w", encoding="utf-8")
@@ -221,6 +260,10 @@ def main():
         fraction = step / args.steps if args.steps else (now - begin) / (deadline - begin)
         if fraction >= 1 or (args.stop_after and step >= args.stop_after):
             break
+        if step % 16 == 0 and waiting and os.path.exists(os.path.join(waiting[0], "meta.json")):
+            corpus.read(waiting.pop(0))
+            order = Order(corpus.rows, args.batch, args.seed)
+            print(f"step {step}: {corpus.rows} rows of new data", flush=True)
         trainer.set(order.next(), step * 2654435761 % 2**31 // 64, fraction, length)
         trainer.step()
         step += 1
