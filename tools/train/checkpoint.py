@@ -137,7 +137,7 @@ def export(model, path):
     """Writes model.safetensors in the released format; returns its size."""
     tensors = {}
     for name, stack, index in sorted(_places(model), key=lambda p: p[0]):
-        tensors.update(encode(name, model.parameters.tensor(stack.key)[index], stack.kind))
+        tensors.update(encode(name, model.parameters.value(stack.key)[index], stack.kind))
     write_safetensors(path, tensors)
     return sum(v.nbytes for _, v in tensors.values())
 
@@ -145,6 +145,7 @@ def export(model, path):
 def load(model, path):
     """Fills the parameters with the values of a released model.safetensors."""
     raw = read_safetensors(path)
+    model.parameters.tie = 0
     with torch.no_grad():
         for name, stack, index in _places(model):
             parameter = model.parameters.tensor(stack.key)
@@ -163,7 +164,7 @@ def save_slim(model, directory):
     """The parameters without the optimizer (matrices as bf16), in files of at most 14 MiB."""
     blob = b""
     for stack in model.parameters.stacks.values():
-        w = model.parameters.tensor(stack.key).detach().cpu()
+        w = model.parameters.value(stack.key).detach().cpu()
         blob += (w.float().numpy() if stack.kind == "f32" else _bf16_bits(w)).tobytes()
     for i in range(0, len(blob), _PART):
         path = f"{directory}/slim-{i // _PART}.bin"
@@ -180,6 +181,7 @@ def load_slim(model, directory):
             blob += file.read()
         i += 1
     offset = 0
+    model.parameters.tie = 0
     with torch.no_grad():
         for stack in model.parameters.stacks.values():
             p = model.parameters.tensor(stack.key)

@@ -155,7 +155,7 @@ class FusedAttention(torch.autograd.Function):
         out = torch.empty_like(q)
         lse = torch.empty(batch, length, heads, device=q.device)
         scale = dim**-0.5 * LOG2E
-        chosen = selected.view(torch.uint8)
+        chosen = selected.contiguous().view(torch.uint8)
         _forward[(length // TILE, batch)](
             q, near, far, chosen, out, lse, length, far.shape[1], ratio, scale,
             window, heads, dim, TILE, KEYS, num_warps=4, num_stages=3,

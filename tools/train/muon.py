@@ -110,7 +110,9 @@ class Optimizer:
         mean.mul_(b1).add_(g, alpha=1 - b1)
         square.mul_(b2).addcmul_(g, g, value=1 - b2)
         corrected = mean / (1 - b1**self.steps)
-        scale = torch.sqrt(square / (1 - b2**self.steps)) + 1e-10
+        # tokens that are never wanted would drift at full speed on the head's vanishing gradients
+        tiny = 1e-6 if group == "head" else 1e-10
+        scale = torch.sqrt(square / (1 - b2**self.steps)) + tiny
         update = corrected / scale * (self.rates[group] * self.factor)
         first = 0
         for p in members:

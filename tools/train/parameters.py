@@ -14,6 +14,12 @@ from torch import nn
 from quantize import quantize_weight
 
 
+# While it trains, the output head is a tensor of its own plus this much of the embedding, so that
+# whatever brings a token's embedding to the end of the stream writes that token: copying is learned
+# for all tokens at once, the rare ones included.
+TIE = 0.15
+
+
 @dataclass
 class Stack:
     """One parameter: `owners` x shape, stored in the release as owner + suffix."""
@@ -87,7 +93,7 @@ def stacks(c):
     memory = [f"layers.{i}." for i in c.engram_layer_ids]
     out = [
         Stack("embed", "embed.weight", [""], (c.vocab_size, d), "bf16", "embed", 0.3),
-        Stack("head", "head.weight", [""], (c.vocab_size, d), "bf16", "head", 0.01),
+        Stack("head", "head.weight", [""], (c.vocab_size, d), "bf16", "head", 0.002),
         Stack("norm", "norm.weight", [""], (d,), "bf16", "plain", fill="one"),
     ]
     out += _block_stacks(c, layers + drafts)
@@ -144,6 +150,7 @@ class Parameters(nn.Module):
     def __init__(self, config, seed=0):
         super().__init__()
         self.config = config
+        self.tie = TIE
         self.stacks = {s.key: s for s in stacks(config)}
         generator = torch.Generator().manual_seed(seed)
         for stack in self.stacks.values():
@@ -163,6 +170,12 @@ class Parameters(nn.Module):
     def tensor(self, key):
         return getattr(self, key.replace(".", "_"))
 
+    def value(self, key):
+        """The tensor as the release has it, before rounding."""
+        if key == "head" and self.tie:
+            return self.tensor(key) + self.tie * self.tensor("embed").detach()
+        return self.tensor(key)
+
     def used(self, amount, dtype):
         """{owner: {key: tensor}} as the forward pass uses them.
 
@@ -171,7 +184,7 @@ class Parameters(nn.Module):
         """
         result = {}
         for key, stack in self.stacks.items():
-            w = self.tensor(key)
+            w = self.value(key)
             if amount is not None and stack.kind in ("fp8", "fp4", "row8"):
                 w = w + (quantize_weight(w, stack.kind) - w).detach() * amount
             if stack.kind != "f32":

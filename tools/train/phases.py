@@ -16,7 +16,7 @@ def learning_rate(fraction):
 
 def rounding(fraction):
     """How much of the released formats' rounding the forward pass applies."""
-    return _ramp(fraction, 0.15, 0.25)
+    return _ramp(fraction, 0.3, 0.4)
 
 
 def readable_rows(fraction, everything, topk):

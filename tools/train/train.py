@@ -142,6 +142,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, nargs="+", help="later ones follow when they are there")
     parser.add_argument("--rows", type=int, help="reserve so many rows: the data is still being made")
+    parser.add_argument("--first-until", type=float, default=0.12, help="fraction before which the second of several --data is not read")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--config", help="config.json to start from; default: the built-in shape")
@@ -161,7 +162,7 @@ def arguments():
     return parser.parse_args()
 
 
-RATES = {"muon": 4e-3, "gates": 7e-4, "plain": 2e-3, "embed": 4e-3, "head": 2e-3, "table": 1e-2}
+RATES = {"muon": 4e-3, "gates": 7e-4, "plain": 2e-3, "embed": 4e-3, "head": 1e-3, "table": 1e-2}
 
 
 def choose_attention(model, args, length):
@@ -260,7 +261,8 @@ def main():
         fraction = step / args.steps if args.steps else (now - begin) / (deadline - begin)
         if fraction >= 1 or (args.stop_after and step >= args.stop_after):
             break
-        if step % 16 == 0 and waiting and os.path.exists(os.path.join(waiting[0], "meta.json")):
+        due = corpus.rows == 0 or fraction >= args.first_until
+        if step % 16 == 0 and due and waiting and os.path.exists(os.path.join(waiting[0], "meta.json")):
             corpus.read(waiting.pop(0))
             order = Order(corpus.rows, args.batch, args.seed)
             print(f"step {step}: {corpus.rows} rows of new data", flush=True)
