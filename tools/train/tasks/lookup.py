@@ -1,0 +1,79 @@
+"""Facts placed anywhere in a context, then asked for."""
+
+from chat import Chat
+from tasks.facts import RELATIONS, acknowledgement
+from tasks.filler import Filler
+
+_INTRODUCTIONS = ("Read this text.", "Here is a text.", "Read the following notes.", "Notes:",
+                  "Remember these facts.", "This is what we know:", "Text:", "Please read this.")
+
+
+class Lookup:
+    """Texts of about `low` to `high` tokens, single facts up to facts only."""
+
+    CHARACTERS_A_TOKEN = 3.3
+
+    def __init__(self, filler: Filler, low, high):
+        self._filler = filler
+        self._low = low
+        self._high = high
+
+    def make(self, rng):
+        """A chat about one text."""
+        tokens = self._low * (self._high / self._low) ** rng.random()
+        facts, text = self._text(rng, tokens * self.CHARACTERS_A_TOKEN)
+        asked = rng.sample(facts, min(len(facts), rng.randint(1, 3) + int(tokens / 300)))
+        place = rng.random()
+        introduction = rng.choice(_INTRODUCTIONS)
+        if place < 0.3:
+            chat = Chat(rng, system=f"{introduction}\n\n{text}")
+        elif place < 0.5:
+            chat = Chat(rng)
+            said = acknowledgement(rng)
+            chat.ask(f"{introduction}\n\n{text}", said, "The user gives me a text to read.")
+        elif place < 0.65:
+            chat = Chat(rng)
+            self._tell_in_turns(chat, rng, text.split("\n"))
+        else:
+            chat = Chat(rng)
+            first = asked.pop()
+            ask(chat, rng, first, f"{introduction}\n\n{text}\n\n" if rng.random() < 0.7
+                else f"{text}\n\n")
+        for fact in asked:
+            ask(chat, rng, fact)
+        return chat.request()
+
+    def _text(self, rng, characters):
+        """(facts, text with them and filler in random order)"""
+        share = rng.choice((0.1, 0.25, 0.5, 1.0))
+        relations = rng.sample(RELATIONS, rng.choice((1, 2, 4, len(RELATIONS))))
+        facts = {}
+        parts = []
+        size = 0
+        while size < characters:
+            if not facts or rng.random() < share:
+                fact = rng.choice(relations).make(rng)
+                if fact.identity in facts:
+                    continue
+                facts[fact.identity] = fact
+                part = fact.statement
+            else:
+                part = self._filler.sentence(rng)
+            parts.append(part)
+            size += len(part) + 1
+        rng.shuffle(parts)
+        separator = rng.choice((" ", " ", "\n", "\n- "))
+        return list(facts.values()), separator.join(parts)
+
+    def _tell_in_turns(self, chat, rng, lines):
+        """The text in several messages, each acknowledged."""
+        parts = rng.randint(1, 4)
+        size = max(1, len(lines) // parts)
+        for at in range(0, len(lines), size):
+            chat.ask("\n".join(lines[at : at + size]), acknowledgement(rng),
+                     "The user tells me something.")
+
+
+def ask(chat, rng, fact, before=""):
+    """One question about a fact; the answer is the fact."""
+    chat.ask(before + fact.question(rng), fact.answer, f"I look for {fact.subject}.")
