@@ -15,6 +15,7 @@ from bpe import Tokenizer
 from engram_map import engram_token_map
 from mixture import Mixture, Sources, random_of
 from packer import Packer
+from schedule import Schedule
 
 ROWS_A_BLOCK = 64
 
@@ -30,42 +31,19 @@ class Maker:
 
     def block(self, number):
         """(ids, weights) of the rows of a training block."""
-        rng = random_of(self._seed, "train", number)
-        shares = self._shares(rng)
-        spent = {name: 0.0 for name, _, _ in self.mixture.tasks}
+        return self._rows(self.mixture.tasks, random_of(self._seed, "train", number), ROWS_A_BLOCK)
 
-        def make():
-            # The task that lags most behind its share of characters.
-            name, _, task = min(self.mixture.tasks, key=lambda t: spent[t[0]] / shares[t[0]])
-            made = task.make(rng)
-            spent[name] += _size(made)
-            return made
-
-        return self._rows(make, rng, ROWS_A_BLOCK)
-
-    def rows_of(self, task, number):
+    def rows_of(self, name, number):
         """Validation rows of one task alone."""
-        rng = random_of(self._seed, "valid", task)
-        (made,) = [t for name, _, t in self.mixture.tasks if name == task]
-        return self._rows(lambda: made.make(rng), rng, number)
+        tasks = [task for task in self.mixture.tasks if task[0] == name]
+        return self._rows(tasks, random_of(self._seed, "valid", name), number)
 
-    def _shares(self, rng):
-        return {name: share * rng.uniform(0.9, 1.1) for name, share, _ in self.mixture.tasks}
-
-    def _rows(self, make, rng, number):
-        packer = Packer(self._length, self._tokenizer, make,
+    def _rows(self, tasks, rng, number):
+        packer = Packer(self._length, self._tokenizer, Schedule(tasks, rng),
                         lambda: self.mixture.plain_text.make(rng))
         rows = [packer.row() for _ in range(number)]
         return (numpy.array([ids for ids, _ in rows], dtype="<u2"),
                 numpy.array([weights for _, weights in rows], dtype="u1"))
-
-
-def _size(made):
-    """About how many tokens something has: characters, the fixed text on tools counted less."""
-    if isinstance(made, str):
-        return len(made)
-    text = sum(len(str(message)) for message in made["messages"])
-    return text + (900 + len(str(made["tools"])) if "tools" in made else 0)
 
 
 _maker = None

@@ -14,8 +14,8 @@ from special_tokens import FIRST, LAST
 VOCABULARY = 4096
 #: Chats of every task that are read.
 CHATS = 2500
-#: Known nouns count at least so often: each should be one token.
-NOUN_COUNT = 400
+#: Nouns of the core count at least so often: each should be one token.
+NOUN_COUNT = 1000
 
 ADDED = re.compile("|".join(map(re.escape, (*FIRST, *LAST))))
 
@@ -45,8 +45,8 @@ def weighted(counts, sources):
     pieces = Counter()
     for piece, count in counts.items():
         if not piece.isdigit() and len(piece) > 1:
-            pieces[piece.encode()] = max(1, int(count**0.8))
-    for entry in sources.core + sources.more:
+            pieces[piece.encode()] = max(1, int(count**0.9))
+    for entry in sources.core:
         word = f" {entry.word}".encode()
         pieces[word] = max(pieces[word], NOUN_COUNT)
     return pieces

@@ -1,7 +1,9 @@
 """What the training data is made of: every task with its share of the tokens."""
 
 import random
+import zlib
 
+import word_lists as words
 from debian_packages import fetch
 from manuals import sentences
 from tasks.arithmetic import Arithmetic
@@ -9,6 +11,7 @@ from tasks.copying import Copying
 from tasks.definitions import Definitions
 from tasks.filler import Filler
 from tasks.lookup import Lookup
+from tasks.mixed import Mixed
 from tasks.personal import Personal
 from tasks.small_talk import SmallTalk
 from tasks.tool_use import ToolUse
@@ -16,9 +19,9 @@ from wordnet import WordNet
 
 #: Nouns that evaluation asks for, and further ones that are taught less often.
 CORE_NOUNS = 500
-MORE_NOUNS = 1500
-#: From this rank on nouns count as unknown to the model.
-UNKNOWN_FROM = 9000
+MORE_NOUNS = 2000
+#: One text of so many is for evaluation.
+HELD_OUT = 100
 
 
 class Sources:
@@ -28,10 +31,15 @@ class Sources:
         wordnet = WordNet(fetch("wordnet-base", directory))
         nouns = wordnet.nouns()
         self.core = nouns[:CORE_NOUNS]
-        self.more = nouns[CORE_NOUNS : CORE_NOUNS + MORE_NOUNS]
-        self.unknown = [entry.word for entry in nouns[UNKNOWN_FROM:]]
+        others = nouns[CORE_NOUNS:]
+        named = set(words.THINGS + words.PLACES + words.JOBS + words.ANIMALS + words.FOODS)
+        self.more = others[:MORE_NOUNS] + [e for e in others[MORE_NOUNS:] if e.word in named]
+        self.unknown = [e.word for e in others[MORE_NOUNS:] if e.word not in named]
         manual = [("manual", text) for text in sentences(fetch("manpages", directory))]
-        self.texts = list(wordnet.texts()) + manual
+        texts = list(wordnet.texts()) + manual
+        held_out = [zlib.crc32(text.encode()) % HELD_OUT == 0 for _, text in texts]
+        self.texts = [text for text, held in zip(texts, held_out) if not held]
+        self.held_out_texts = [text for (_, text), held in zip(texts, held_out) if held]
 
 
 class PlainText:
@@ -53,17 +61,20 @@ class Mixture:
         known = [entry.word for entry in sources.core + sources.more]
         definitions = Definitions(sources.core, sources.more, sources.unknown)
         small_talk = SmallTalk()
+        copying = Copying(known, filler)
+        arithmetic = Arithmetic()
         self.plain_text = PlainText(filler)
         self.tasks = (
             ("definitions", 0.15, definitions),
-            ("lookup_short", 0.12, Lookup(filler, 40, 300)),
-            ("lookup_long", 0.20, Lookup(filler, 300, 0.8 * context)),
-            ("personal", 0.04, Personal(definitions)),
-            ("copying", 0.08, Copying(known, filler)),
-            ("arithmetic", 0.14, Arithmetic()),
-            ("tool_use", 0.16, ToolUse(small_talk, definitions)),
-            ("small_talk", 0.04, small_talk),
-            ("plain_text", 0.07, self.plain_text),
+            ("lookup_short", 0.12, Lookup(filler, 40, 300, context)),
+            ("lookup_long", 0.22, Lookup(filler, 300, 0.93 * context, context)),
+            ("personal", 0.04, Personal((definitions, small_talk, arithmetic))),
+            ("copying", 0.06, copying),
+            ("arithmetic", 0.12, arithmetic),
+            ("tool_use", 0.17, ToolUse(small_talk, definitions)),
+            ("small_talk", 0.03, small_talk),
+            ("mixed", 0.05, Mixed((definitions, small_talk, copying, arithmetic))),
+            ("plain_text", 0.04, self.plain_text),
         )
 
 

@@ -13,11 +13,11 @@ class Packer:
     #: The least room for another conversation.
     GAP = 40
 
-    def __init__(self, length, tokenizer, make, make_plain):
-        """`make` and `make_plain` return what tasks make."""
+    def __init__(self, length, tokenizer, schedule, make_plain):
+        """`make_plain` makes a page of text."""
         self._length = length
         self._tokenizer = tokenizer
-        self._make = make
+        self._schedule = schedule
         self._make_plain = make_plain
         self._pool = []  # (length, number, ids, weights), ascending
         self._made = 0
@@ -25,14 +25,13 @@ class Packer:
     def row(self):
         """(ids, weights) of one row."""
         ids, weights = [], []
-        first = True
         while len(ids) < self._length:
             self._fill_pool()
             room = self._length - len(ids)
-            # The first one is the oldest: none waits for ever.
-            at = (min(range(len(self._pool)), key=lambda i: self._pool[i][1]) if first
-                  else bisect.bisect_left(self._pool, (room + 1,)) - 1)
-            first = False
+            if ids:
+                at = bisect.bisect_left(self._pool, (room + 1,)) - 1
+            else:  # a row begins with what has waited longest, so that none waits for ever
+                at = min(range(len(self._pool)), key=lambda i: self._pool[i][1])
             if at >= 0 and room >= self.GAP:
                 _, _, more, more_weights = self._pool.pop(at)
             else:
@@ -43,7 +42,9 @@ class Packer:
 
     def _fill_pool(self):
         while len(self._pool) < self.POOL:
-            ids, weights = encode(self._make(), self._tokenizer)
+            name, made = self._schedule.make()
+            ids, weights = encode(made, self._tokenizer)
             if len(ids) <= self._length:
+                self._schedule.took(name, len(ids))
                 bisect.insort(self._pool, (len(ids), self._made, ids, weights))
                 self._made += 1

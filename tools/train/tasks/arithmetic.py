@@ -107,9 +107,13 @@ class Arithmetic:
         """One chat."""
         chat = Chat(rng, thinking=rng.random() < 0.7)
         for _ in range(rng.choice((1, 1, 2, 3, 4) if chat.thinking else (1, 2, 3, 5, 6))):
-            exercise = random_sum(rng)
-            question = rng.choice(_QUESTIONS if rng.random() < 0.7 else _WORDS[exercise.sign])
-            text = question.format(a=exercise.a, b=exercise.b, s=exercise.sign,
-                                   n=words.first_name(rng))
-            chat.ask(text, exercise.answer, exercise.thought)
+            self.ask(chat, rng)
         return chat.request()
+
+    def ask(self, chat, rng):
+        """One exchange."""
+        exercise = random_sum(rng)
+        question = rng.choice(_QUESTIONS if rng.random() < 0.7 else _WORDS[exercise.sign])
+        text = question.format(a=exercise.a, b=exercise.b, s=exercise.sign,
+                               n=words.first_name(rng))
+        chat.ask(text, exercise.answer, exercise.thought)

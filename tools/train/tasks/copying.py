@@ -18,10 +18,14 @@ class Copying:
     def make(self, rng):
         """A chat of one to four exercises."""
         chat = Chat(rng)
-        kinds, weights = zip(*self._exercises)
         for _ in range(rng.randint(1, 4)):
-            rng.choices(kinds, weights)[0](chat, rng)
+            self.ask(chat, rng)
         return chat.request()
+
+    def ask(self, chat, rng):
+        """One exercise."""
+        kinds, weights = zip(*self._exercises)
+        rng.choices(kinds, weights)[0](chat, rng)
 
     def _words(self, rng, low, high):
         return [words.pseudo_word(rng) if rng.random() < 0.15 else rng.choice(self._vocabulary)

@@ -65,7 +65,7 @@ class Definitions:
             self.ask(chat, rng, template)
         return chat.request()
 
-    def ask(self, chat, rng, template):
+    def ask(self, chat, rng, template="What does {w} mean?"):
         """One question, in the words of the template."""
         kind = rng.random()
         if kind < 0.09:

@@ -11,18 +11,24 @@ _INTRODUCTIONS = ("Read this text.", "Here is a text.", "Read the following note
 class Lookup:
     """Texts of about `low` to `high` tokens, single facts up to facts only."""
 
-    CHARACTERS_A_TOKEN = 3.3
+    CHARACTERS_A_TOKEN = 3.1
+    #: About what a question, a thought and an answer take.
+    TOKENS_A_QUESTION = 45
 
-    def __init__(self, filler: Filler, low, high):
+    def __init__(self, filler: Filler, low, high, context):
+        """`context`: what text and questions may take together."""
         self._filler = filler
         self._low = low
         self._high = high
+        self._context = context
 
     def make(self, rng):
         """A chat about one text."""
         tokens = self._low * (self._high / self._low) ** rng.random()
         facts, text = self._text(rng, tokens * self.CHARACTERS_A_TOKEN)
-        asked = rng.sample(facts, min(len(facts), rng.randint(1, 3) + int(tokens / 300)))
+        questions = min(rng.randint(1, 4) + int(tokens / 120),
+                        int((self._context - 100 - tokens) / self.TOKENS_A_QUESTION))
+        asked = rng.sample(facts, min(len(facts), max(1, questions)))
         place = rng.random()
         introduction = rng.choice(_INTRODUCTIONS)
         if place < 0.3:
@@ -45,13 +51,14 @@ class Lookup:
 
     def _text(self, rng, characters):
         """(facts, text with them and filler in random order)"""
-        share = rng.choice((0.1, 0.25, 0.5, 1.0))
+        share = rng.choice((0.0, 0.1, 0.25, 0.5, 1.0))
+        single = rng.randint(1, 3)  # facts in all if the share is 0
         relations = rng.sample(RELATIONS, rng.choice((1, 2, 4, len(RELATIONS))))
         facts = {}
         parts = []
         size = 0
         while size < characters:
-            if not facts or rng.random() < share:
+            if len(facts) < single or rng.random() < share:
                 fact = rng.choice(relations).make(rng)
                 if fact.identity in facts:
                     continue

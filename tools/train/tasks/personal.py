@@ -2,7 +2,7 @@
 
 import word_lists as words
 from chat import Chat
-from tasks.small_talk import GREETINGS, SmallTalk
+from tasks.small_talk import GREETINGS
 
 #: (statement, reply, question, answer) with {v} for what is told, and who makes the value.
 _TRAITS = (
@@ -35,11 +35,11 @@ _TRAITS = (
 
 
 class Personal:
-    """Chats with things told and asked, other talk between them."""
+    """Chats with things told and asked, other exchanges between them."""
 
-    def __init__(self, definitions):
-        self._talk = SmallTalk()
-        self._definitions = definitions
+    def __init__(self, others):
+        """`others`: tasks with ask(chat, rng)."""
+        self._others = others
 
     def make(self, rng):
         """One chat."""
@@ -66,10 +66,7 @@ class Personal:
         return chat.request()
 
     def _other(self, chat, rng):
-        if rng.random() < 0.5:
-            self._definitions.ask(chat, rng, "What does {w} mean?")
-        else:
-            self._talk.ask(chat, rng)
+        rng.choice(self._others).ask(chat, rng)
 
 
 def _capital(text):
