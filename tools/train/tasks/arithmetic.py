@@ -66,7 +66,8 @@ class Sum:
             "-": lambda: (a - b, subtract_steps(a, b)),
             "*": lambda: (a * b, multiply_steps(a, b)),
         }[sign]()
-        self.thought = f"{a} {sign} {b}\n{steps}\nThe result is {self.result}."
+        digits = f"{' '.join(str(a)[::-1])} and {' '.join(str(b)[::-1])}"
+        self.thought = f"From the right: {digits}.\n{steps}\nThe result is {self.result}."
         self.answer = f"{a} {sign} {b} = {self.result}."
 
 
@@ -91,7 +92,8 @@ def _number_of_size(rng, size):
 
 _QUESTIONS = ("What is {a} {s} {b}?", "What is {a} {s} {b}?", "{a} {s} {b}", "{a} {s} {b} = ?",
               "Calculate {a} {s} {b}.", "How much is {a} {s} {b}?", "Compute {a} {s} {b}.",
-              "Please calculate {a} {s} {b}.")
+              "Please calculate {a} {s} {b}.", "{a}{s}{b}", "What is {a}{s}{b}?", "what is {a} {s} {b}",
+              "{a}{s}{b}=?", "what's {a} {s} {b}?")
 _WORDS = {"+": ("What is {a} plus {b}?", "Add {a} and {b}.", "What is the sum of {a} and {b}?",
                 "{n} has {a} coins and finds {b} more. How many coins does {n} have now?"),
           "-": ("What is {a} minus {b}?", "Subtract {b} from {a}.",

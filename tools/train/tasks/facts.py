@@ -76,6 +76,10 @@ def _password(rng):
     return f"{rng.choice(words.COLORS)}-{rng.choice(words.ANIMALS)}"
 
 
+def _pet(rng):
+    return f"{words.article(rng.choice(words.ANIMALS))} called {words.first_name(rng)}"
+
+
 def _one_of(values):
     return lambda rng: rng.choice(values)
 
@@ -124,8 +128,7 @@ RELATIONS = (
     Relation("friend", _person, _person, "the friend of {k}",
              ("the best friend of {k} is {v}.",),
              ("Who is the best friend of {k}?", "What is the name of the best friend of {k}?")),
-    Relation("pet", _person, lambda rng: f"{words.article(rng.choice(words.ANIMALS))} called "
-             f"{words.first_name(rng)}", "the pet of {k}",
+    Relation("pet", _person, _pet, "the pet of {k}",
              ("{k} has {v}.",), ("Which animal does {k} have?", "What pet does {k} have?")),
     Relation("secret", _person, _one_of(words.THINGS), "the secret word of {k}",
              ("the secret word of {k} is {v}.",), ("What is the secret word of {k}?",)),

@@ -7,6 +7,10 @@ from tasks.filler import Filler
 _INTRODUCTIONS = ("Read this text.", "Here is a text.", "Read the following notes.", "Notes:",
                   "Remember these facts.", "This is what we know:", "Text:", "Please read this.")
 
+#: A file as the command line puts it before a message.
+_ATTACHMENT = "[file name]: {}\n[file content begin]\n{}\n[file content end]\n"
+_FILES = ("notes.txt", "facts.txt", "list.md", "data.txt", "README.md", "story.txt")
+
 
 class Lookup:
     """Texts of about `low` to `high` tokens, single facts up to facts only."""
@@ -40,6 +44,9 @@ class Lookup:
         elif place < 0.65:
             chat = Chat(rng)
             self._tell_in_turns(chat, rng, text.split("\n"))
+        elif place < 0.75:
+            chat = Chat(rng)
+            ask(chat, rng, asked.pop(), _ATTACHMENT.format(rng.choice(_FILES), text))
         else:
             chat = Chat(rng)
             first = asked.pop()
