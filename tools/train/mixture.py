@@ -20,7 +20,7 @@ from wordnet import WordNet
 #: Nouns that evaluation asks for, and further ones that are taught less often.
 CORE_NOUNS = 500
 MORE_NOUNS = 2000
-#: One text of so many is for evaluation.
+#: One text of WordNet's in so many is for evaluation.
 HELD_OUT = 100
 
 
@@ -36,10 +36,14 @@ class Sources:
         self.more = others[:MORE_NOUNS] + [e for e in others[MORE_NOUNS:] if e.word in named]
         self.unknown = [e.word for e in others[MORE_NOUNS:] if e.word not in named]
         manual = [("manual", text) for text in sentences(fetch("manpages", directory))]
-        texts = list(wordnet.texts()) + manual
-        held_out = [zlib.crc32(text.encode()) % HELD_OUT == 0 for _, text in texts]
-        self.texts = [text for text, held in zip(texts, held_out) if not held]
-        self.held_out_texts = [text for (_, text), held in zip(texts, held_out) if held]
+        self.texts = []
+        self.held_out_texts = []
+        for kind, text in wordnet.texts():
+            if zlib.crc32(text.encode()) % HELD_OUT == 0:
+                self.held_out_texts.append(text)
+            else:
+                self.texts.append((kind, text))
+        self.texts += manual
 
 
 class PlainText:
