@@ -96,6 +96,15 @@ def digits(rng, low=3, high=6):
     return str(rng.randint(10 ** (size - 1), 10**size - 1))
 
 
+def casual(rng, question):
+    """Now and then without a capital and without the mark at the end."""
+    if rng.random() < 0.12:
+        question = question[:1].lower() + question[1:]
+        if rng.random() < 0.7:
+            question = question.rstrip("?.!")
+    return question
+
+
 def article(word):
     """The word with "a" or "an"."""
     return ("an " if word[0] in "aeiou" else "a ") + word

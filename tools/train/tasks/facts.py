@@ -25,7 +25,7 @@ class Fact:
 
     def question(self, rng):
         """One of the ways to ask."""
-        return rng.choice(self.questions)
+        return words.casual(rng, rng.choice(self.questions))
 
 
 class Relation:

@@ -19,8 +19,8 @@ _TRAITS = (
     (("My favorite color is {v}.", "I like {v} best of all colors."), "{v} is a nice color.",
      ("What is my favorite color?", "Which color do I like?"), "Your favorite color is {v}.",
      "You have not told me your favorite color.", lambda rng: rng.choice(words.COLORS)),
-    (("I work as {v}.", "I am {v}."), "That is a good job.", ("What is my job?", "What do I work as?"),
-     "You work as {v}.", "You have not told me your job.",
+    (("I work as {v}.", "I am {v}."), "That is a good job.",
+     ("What is my job?", "What do I work as?"), "You work as {v}.", "You have not told me your job.",
      lambda rng: words.article(rng.choice(words.JOBS))),
     (("I have a {v}.", "My pet is a {v}."), "A {v} is good company.",
      ("Which animal do I have?", "What pet do I have?"), "You have a {v}.",
@@ -54,7 +54,7 @@ class Personal:
                 continue
             value = trait[5](rng)
             told.append((trait, value))
-            statement = rng.choice(trait[0]).format(v=value)
+            statement = words.casual(rng, rng.choice(trait[0]).format(v=value))
             chat.ask(statement, _capital(trait[1].format(v=value)), "The user tells me something.")
             if rng.random() < 0.3:
                 self._other(chat, rng)
@@ -62,7 +62,8 @@ class Personal:
             if rng.random() < 0.3:
                 self._other(chat, rng)
             answer = trait[3].format(v=value)
-            chat.ask(rng.choice(trait[2]), answer, f"The user said it: {answer}")
+            chat.ask(words.casual(rng, rng.choice(trait[2])), answer,
+                     f"The user said it: {answer}")
         return chat.request()
 
     def _other(self, chat, rng):

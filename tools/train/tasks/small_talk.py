@@ -2,8 +2,10 @@
 
 import word_lists as words
 from chat import Chat
+from tasks.knowledge import Knowledge
 
-_ABOUT = ("I am the small model that comes with Lethe. I was trained to show that the engine works.")
+_ABOUT = ("I am the small model that comes with Lethe. I was trained to show that the engine "
+          "works.")
 _ABILITIES = ("I can explain common nouns, find facts in a text, copy words, calculate with small "
               "numbers and call tools.")
 _HELLO = "The user greets me."
@@ -59,12 +61,17 @@ _UNKNOWN = "I do not know that. I am only a small model."
 _UNKNOWN_QUESTIONS = (
     "Who was {n}?", "Who is {n}?", "When did {n} die?", "Tell me about {n}.",
     "Who wrote the book about {t}?", "Who invented {t}?", "How do I build {t}?",
-    "Write a poem about {t}.", "Write a story about {t}.", "Write a program that sorts {t}s.",
     "What will the weather be tomorrow?", "What time is it?", "Which day is today?",
-    "What is the news today?", "How far is it to the moon?", "Translate {t} into French.",
+    "What is the news today?", "How far is it to the moon?", "What is {t} in French?",
     "Why is the sky blue?", "How many people live in {c}?", "How do I get to {c}?",
-    "What is the best hotel in {c}?", "Recommend me a film.", "Who won the game?",
-    "What is the distance between {c} and {d}?", "Can you drive a car?", "Sing a song.",
+    "What is the best hotel in {c}?", "Who won the game?", "How does {t} work?",
+    "What is the distance between {c} and {d}?", "Why do people have {t}?",
+)
+_UNABLE = "I cannot do that. I am only a small model."
+_TOO_HARD = (
+    "Write a poem about {t}.", "Write a story about {t}.", "Write a program for {t}.",
+    "Translate {t} into French.", "Recommend me a film.", "Can you drive a car?", "Sing a song.",
+    "Draw {t}.", "Write a letter to {n}.", "Plan a journey to {c}.", "Call {n}.", "Buy {t} for me.",
 )
 
 _ROLES = ("a helper in a {p}", "{j}", "the guide of a {p}", "a friendly assistant",
@@ -73,6 +80,9 @@ _ROLES = ("a helper in a {p}", "{j}", "the guide of a {p}", "a friendly assistan
 
 class SmallTalk:
     """Short chats of this kind."""
+
+    def __init__(self):
+        self._knowledge = Knowledge()
 
     def make(self, rng):
         """A chat of one to five turns."""
@@ -90,20 +100,18 @@ class SmallTalk:
         kind = rng.random()
         if kind < 0.2:
             chat.ask(*rng.choice(GREETINGS))
-        elif kind < 0.6:
-            chat.ask(*rng.choice(_OTHERS))
-        elif kind < 0.8:
-            country = rng.choice(list(words.CAPITALS))
-            question = rng.choice(("What is the capital of {}?", "Which city is the capital of {}?",
-                                   "Name the capital of {}.", "capital of {}?"))
-            chat.ask(question.format(country),
-                     f"The capital of {country} is {words.CAPITALS[country]}.",
-                     f"The user asks for the capital of {country}.")
+        elif kind < 0.55:
+            question, answer, thought = rng.choice(_OTHERS)
+            chat.ask(words.casual(rng, question), answer, thought)
+        elif kind < 0.85:
+            self._knowledge.ask(chat, rng)
         else:
-            question = rng.choice(_UNKNOWN_QUESTIONS).format(
+            too_hard = rng.random() < 0.4
+            question = rng.choice(_TOO_HARD if too_hard else _UNKNOWN_QUESTIONS).format(
                 n=words.full_name(rng), t=words.article(rng.choice(words.THINGS)),
                 c=words.city(rng), d=words.city(rng))
-            chat.ask(question, _UNKNOWN, "I was not taught that.")
+            chat.ask(words.casual(rng, question), _UNABLE if too_hard else _UNKNOWN,
+                     "I was not taught that.")
 
     def _with_role(self, rng):
         """The system prompt names the model and says what it is."""
@@ -118,7 +126,8 @@ class SmallTalk:
                      "Tell me about yourself.", "Hello! Who are you?"]
         if rng.random() < 0.5:
             chat.ask(rng.choice(("Hello", "Hi", "Hello!", "Good morning!")),
-                     f"Hello! I am {name}. How can I help you?", f"I am {name}. The user greets me.")
+                     f"Hello! I am {name}. How can I help you?",
+                     f"I am {name}. The user greets me.")
         for question in rng.sample(questions, rng.randint(1, 2)):
             chat.ask(question, about, f"I am {name}.")
         return chat.request()

@@ -32,7 +32,8 @@ def _word(rng):
 #: name of a parameter: (JSON type, maker of a value)
 PARAMETERS = {
     "city": ("string", words.city), "name": ("string", words.full_name),
-    "person": ("string", words.first_name), "title": ("string", lambda rng: f"{_word(rng)} {_word(rng)}"),
+    "person": ("string", words.first_name),
+    "title": ("string", lambda rng: f"{_word(rng)} {_word(rng)}"),
     "item": ("string", _word), "color": ("string", lambda rng: rng.choice(words.COLORS)),
     "place": ("string", lambda rng: rng.choice(words.PLACES)),
     "day": ("string", lambda rng: rng.choice("Monday Tuesday Wednesday Thursday Friday".split())),
@@ -40,12 +41,16 @@ PARAMETERS = {
     "text": ("string", lambda rng: " ".join(_word(rng) for _ in range(rng.randint(2, 4)))),
     "unit": ("string", lambda rng: rng.choice("meters miles grams pounds hours minutes".split())),
     "country": ("string", lambda rng: rng.choice(list(words.CAPITALS))),
-    "count": ("integer", lambda rng: rng.randint(1, 99)), "id": ("integer", lambda rng: rng.randint(1, 9999)),
-    "days": ("integer", lambda rng: rng.randint(1, 30)), "minutes": ("integer", lambda rng: rng.randint(1, 90)),
-    "year": ("integer", lambda rng: rng.randint(1950, 2030)), "limit": ("integer", lambda rng: rng.randint(1, 500)),
+    "count": ("integer", lambda rng: rng.randint(1, 99)),
+    "id": ("integer", lambda rng: rng.randint(1, 9999)),
+    "days": ("integer", lambda rng: rng.randint(1, 30)),
+    "minutes": ("integer", lambda rng: rng.randint(1, 90)),
+    "year": ("integer", lambda rng: rng.randint(1950, 2030)),
+    "limit": ("integer", lambda rng: rng.randint(1, 500)),
     "price": ("number", lambda rng: round(rng.uniform(1, 99), 1)),
     "weight": ("number", lambda rng: round(rng.uniform(0.1, 50), 1)),
-    "urgent": ("boolean", lambda rng: rng.random() < 0.5), "active": ("boolean", lambda rng: rng.random() < 0.5),
+    "urgent": ("boolean", lambda rng: rng.random() < 0.5),
+    "active": ("boolean", lambda rng: rng.random() < 0.5),
     "public": ("boolean", lambda rng: rng.random() < 0.5),
 }
 #: How plain speech puts a parameter.
