@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 
 #include "text/prompt.h"
 #include "text/prompt_texts.h"
@@ -12,6 +13,8 @@ namespace lethe::mini {
 
 namespace {
 
+constexpr size_t kBatch = 32;
+
 double loss_of(std::span<const float> logits, int32_t id) {
   const double highest = *std::ranges::max_element(logits);
   double sum = 0;
@@ -19,15 +22,28 @@ double loss_of(std::span<const float> logits, int32_t id) {
   return highest + std::log(sum) - static_cast<double>(logits[static_cast<size_t>(id)]);
 }
 
-/// Adds the losses of the tokens from `begin` on.
-void add_losses(serve::ServedModel& model, const std::vector<int32_t>& ids, size_t begin,
-                TextLoss& loss) {
-  model::SequenceState state = model.model().new_state();
-  const model::SequenceChunk chunk{&state, ids, model::LogitRows::All};
-  const model::ForwardResult result = model.model().forward(std::span(&chunk, 1));
-  for (size_t i = begin; i < ids.size(); ++i) {
-    loss.nats += loss_of(result.logits.row(static_cast<int64_t>(i) - 1), ids[i]);
-    ++loss.num_tokens;
+/// A text, of whose tokens those from `begin` on count.
+struct Sample {
+  std::vector<int32_t> ids;
+  size_t begin;
+};
+
+/// Adds the losses of the samples, computed together.
+void add_losses(model::Model& model, std::span<const Sample> samples, TextLoss& loss) {
+  std::vector<model::SequenceState> states;
+  for (size_t i = 0; i < samples.size(); ++i) states.push_back(model.new_state());
+  std::vector<model::SequenceChunk> chunks;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    chunks.push_back({&states[i], samples[i].ids, model::LogitRows::All});
+  }
+  const model::ForwardResult result = model.forward(chunks);
+  int64_t row = 0;
+  for (const Sample& sample : samples) {
+    for (size_t i = sample.begin; i < sample.ids.size(); ++i) {
+      loss.nats += loss_of(result.logits.row(row + static_cast<int64_t>(i) - 1), sample.ids[i]);
+      ++loss.num_tokens;
+    }
+    row += static_cast<int64_t>(sample.ids.size());
   }
 }
 
@@ -48,14 +64,15 @@ TextLoss text_loss(serve::ServedModel& model, const std::vector<std::string>& te
     for (size_t i = begin; i < std::min(text_lines.size(), begin + lines); ++i) {
       prompt.add_client(text_lines[i] + "\n");
     }
-    add_losses(model, model.encode(prompt), 1, loss);
+    const Sample sample{model.encode(prompt), 1};
+    add_losses(model.model(), std::span(&sample, 1), loss);
   }
   return mean(loss);
 }
 
 TextLoss answer_loss(serve::ServedModel& model, const std::vector<std::string>& questions,
                      const std::vector<std::string>& answers) {
-  TextLoss loss;
+  std::vector<Sample> samples;
   for (size_t i = 0; i < questions.size(); ++i) {
     Prompt prompt;
     prompt.add_template(prompt_texts::kBos);
@@ -66,7 +83,12 @@ TextLoss answer_loss(serve::ServedModel& model, const std::vector<std::string>& 
     const size_t begin = model.encode(prompt).size();
     prompt.add_client(answers[i]);
     prompt.add_template(prompt_texts::kEos);
-    add_losses(model, model.encode(prompt), begin, loss);
+    samples.push_back({model.encode(prompt), begin});
+  }
+  TextLoss loss;
+  for (size_t i = 0; i < samples.size(); i += kBatch) {
+    add_losses(model.model(), std::span(samples).subspan(i, std::min(kBatch, samples.size() - i)),
+               loss);
   }
   return mean(loss);
 }
