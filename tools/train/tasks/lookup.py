@@ -30,7 +30,7 @@ class Lookup:
         """A chat about one text."""
         tokens = self._low * (self._high / self._low) ** rng.random()
         facts, text = self._text(rng, tokens * self.CHARACTERS_A_TOKEN)
-        questions = min(rng.randint(1, 4) + int(tokens / 120),
+        questions = min(rng.randint(2, 6) + int(tokens / 80),
                         int((self._context - 100 - tokens) / self.TOKENS_A_QUESTION))
         asked = rng.sample(facts, min(len(facts), max(1, questions)))
         place = rng.random()
