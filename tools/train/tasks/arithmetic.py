@@ -92,8 +92,8 @@ def _number_of_size(rng, size):
 
 _QUESTIONS = ("What is {a} {s} {b}?", "What is {a} {s} {b}?", "{a} {s} {b}", "{a} {s} {b} = ?",
               "Calculate {a} {s} {b}.", "How much is {a} {s} {b}?", "Compute {a} {s} {b}.",
-              "Please calculate {a} {s} {b}.", "{a}{s}{b}", "What is {a}{s}{b}?", "what is {a} {s} {b}",
-              "{a}{s}{b}=?", "what's {a} {s} {b}?")
+              "Please calculate {a} {s} {b}.", "{a}{s}{b}", "What is {a}{s}{b}?",
+              "what is {a} {s} {b}", "{a}{s}{b}=?", "what's {a} {s} {b}?")
 _WORDS = {"+": ("What is {a} plus {b}?", "Add {a} and {b}.", "What is the sum of {a} and {b}?",
                 "{n} has {a} coins and finds {b} more. How many coins does {n} have now?"),
           "-": ("What is {a} minus {b}?", "Subtract {b} from {a}.",
