@@ -18,7 +18,7 @@ class Tokenizer:
         self.merges = merges
         self.size = vocabulary_size
         if len(FIRST) + len(base) + len(LAST) != vocabulary_size:
-            raise ValueError(f"{len(base)} base tokens and the added ones are not {vocabulary_size}")
+            raise ValueError(f"{len(base)} base and the added tokens are not {vocabulary_size}")
         self.tokens = [*FIRST, *base, *LAST]
         self.added = {text: self.tokens.index(text) for text in (*FIRST, *LAST)}
         self.id_of = {data: i for i, data in enumerate(self.tokens) if isinstance(data, bytes)}

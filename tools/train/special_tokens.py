@@ -1,4 +1,4 @@
-"""The added tokens of the small model's tokenizer, in the texts that the V4.1 prompt format uses."""
+"""The added tokens of the small model's tokenizer, as the V4.1 prompt format writes them."""
 
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"

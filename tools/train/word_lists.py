@@ -6,14 +6,14 @@ Sara John Mary Peter Laura David Julia Simon Alice Frank Helen Martin Grace Vict
 Karl Greta Anton Vera Louis Irene Edgar Flora Jonas Carla Henry Agnes Oliver Paula Robert Stella
 George Maria Daniel Sophie Arthur Diana Walter Elsa Philip Hanna Thomas Olga Samuel Ruth Albert
 Monica Jacob Linda Edwin Teresa Conrad Wanda Gilbert Amelia Ralph Bella Dennis Celia Kevin Doris
-Lucas Elena Marco Fiona Pablo Gloria Diego Ingrid Boris Judith Ahmed Kira Omar Lydia Yusuf Mira Kenji
-Naomi Ravi Petra Arun Renata Chen Sonia Dmitri Tamara Emil Ursula Gustav Yvonne Harald Zoe Igor
+Lucas Elena Marco Fiona Pablo Gloria Diego Ingrid Boris Judith Ahmed Kira Omar Lydia Yusuf Mira
+Kenji Naomi Ravi Petra Arun Renata Chen Sonia Dmitri Tamara Emil Ursula Gustav Yvonne Harald Zoe Igor
 """.split()
 
 CITIES = """
 Paris London Rome Berlin Madrid Vienna Oslo Lisbon Prague Athens Dublin Cairo Tokyo Delhi Lima Quito
-Bogota Boston Chicago Dallas Denver Toronto Sydney Perth Kyoto Osaka Seoul Hanoi Manila Nairobi Lagos
-Accra Tunis Milan Turin Naples Venice Munich Hamburg Bremen Zurich Geneva Basel Lyon Nice Seville
+Bogota Boston Chicago Dallas Denver Toronto Sydney Perth Kyoto Osaka Seoul Hanoi Manila Nairobi
+Lagos Accra Tunis Milan Turin Naples Venice Munich Hamburg Bremen Zurich Geneva Basel Lyon Nice Seville
 Porto Ghent Bergen Turku Riga Warsaw Krakow Budapest Sofia Ankara Izmir Baku Tbilisi Havana
 """.split()
 
