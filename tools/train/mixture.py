@@ -69,16 +69,16 @@ class Mixture:
         arithmetic = Arithmetic()
         self.plain_text = PlainText(filler)
         self.tasks = (
-            ("definitions", 0.15, definitions),
-            ("lookup_short", 0.12, Lookup(filler, 40, 300, context)),
-            ("lookup_long", 0.22, Lookup(filler, 300, 0.93 * context, context)),
+            ("definitions", 0.14, definitions),
+            ("lookup_short", 0.20, Lookup(filler, 40, 300, context)),
+            ("lookup_long", 0.20, Lookup(filler, 300, 0.93 * context, context)),
             ("personal", 0.04, Personal((definitions, small_talk, arithmetic))),
-            ("copying", 0.06, copying),
-            ("arithmetic", 0.12, arithmetic),
-            ("tool_use", 0.17, ToolUse(small_talk, definitions)),
-            ("small_talk", 0.03, small_talk),
-            ("mixed", 0.05, Mixed((definitions, small_talk, copying, arithmetic))),
-            ("plain_text", 0.04, self.plain_text),
+            ("copying", 0.11, copying),
+            ("arithmetic", 0.07, arithmetic),
+            ("tool_use", 0.15, ToolUse(small_talk, definitions)),
+            ("small_talk", 0.02, small_talk),
+            ("mixed", 0.04, Mixed((definitions, small_talk, copying, arithmetic))),
+            ("plain_text", 0.03, self.plain_text),
         )
 
 

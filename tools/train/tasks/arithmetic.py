@@ -87,7 +87,7 @@ def _number(rng, largest_size):
 
 
 def _number_of_size(rng, size):
-    return rng.randint(10 ** (size - 1) if size > 1 else 1, 10**size - 1)
+    return rng.randint(10 ** (size - 1) if size > 1 else 0, 10**size - 1)
 
 
 _QUESTIONS = ("What is {a} {s} {b}?", "What is {a} {s} {b}?", "{a} {s} {b}", "{a} {s} {b} = ?",

@@ -11,9 +11,9 @@ class Copying:
         """`vocabulary`: words to take, common ones."""
         self._vocabulary = vocabulary
         self._filler = filler
-        self._exercises = ((self._repeat, 5), (self._reverse_words, 3), (self._reverse_digits, 2),
-                           (self._spell, 2), (self._pick, 3), (self._count, 1), (self._next, 2),
-                           (self._case, 1))
+        self._exercises = ((self._repeat, 8), (self._pairs, 6), (self._reverse_words, 2),
+                           (self._reverse_digits, 1), (self._spell, 1), (self._pick, 2),
+                           (self._count, 1), (self._next, 3), (self._case, 1))
 
     def make(self, rng):
         """A chat of one to four exercises."""
@@ -89,6 +89,17 @@ class Copying:
         question = rng.choice(("Which word comes after {}: {}", "What follows {} in this list: {}"))
         return chat.ask(question.format(given[at], ", ".join(given)),
                         f"After {given[at]} comes {given[at + 1]}.", f"I look for {given[at]}.")
+
+    def _pairs(self, chat, rng):
+        """Words with numbers, several of them asked for one after the other."""
+        keys = list(dict.fromkeys(self._words(rng, 2, 12)))
+        pairs = {key: words.digits(rng, 1, 4) for key in keys}
+        listed = ", ".join(f"{key} {value}" for key, value in pairs.items())
+        asked = rng.sample(keys, rng.randint(1, min(4, len(keys))))
+        chat.ask(f"{listed}. What is {asked[0]}?", f"{asked[0]} {pairs[asked[0]]}",
+                 f"I look for {asked[0]}.")
+        for key in asked[1:]:
+            chat.ask(f"What is {key} in the list?", f"{key} {pairs[key]}", f"I look for {key}.")
 
     def _case(self, chat, rng):
         word = rng.choice(self._vocabulary)
