@@ -57,10 +57,16 @@ class PlainText:
         return self._filler.page(rng, rng.randint(3, 30))
 
 
-class Mixture:
-    """(name, share, task) of every task; `context`: tokens of the longest lookup text."""
+#: Shares for the beginning of training: short texts with much to copy.
+EASY = {"definitions": 0.12, "lookup_short": 0.25, "personal": 0.08, "copying": 0.35,
+        "arithmetic": 0.05, "tool_use": 0.11, "small_talk": 0.02, "mixed": 0.02}
 
-    def __init__(self, sources, context):
+
+class Mixture:
+    """(name, share, task) of every task; `context`: tokens of the longest lookup text. `easy`: with
+    the shares of EASY."""
+
+    def __init__(self, sources, context, easy=False):
         filler = Filler(sources.texts)
         known = [entry.word for entry in sources.core + sources.more]
         definitions = Definitions(sources.core, sources.more, sources.unknown)
@@ -80,6 +86,9 @@ class Mixture:
             ("mixed", 0.04, Mixed((definitions, small_talk, copying, arithmetic))),
             ("plain_text", 0.03, self.plain_text),
         )
+        if easy:
+            self.tasks = tuple((name, EASY[name], task) for name, _, task in self.tasks
+                               if name in EASY)
 
 
 def random_of(*parts):
