@@ -68,7 +68,7 @@ class Definitions:
     def ask(self, chat, rng, template="What does {w} mean?"):
         """One question, in the words of the template."""
         kind = rng.random()
-        if kind < 0.09:
+        if kind < 0.05:
             word = rng.choice(self._unknown) if rng.random() < 0.5 else pseudo_word(rng)
             chat.ask(question(template, word), f"I do not know the word {word}.",
                      f"I do not know the word {word}.")
