@@ -57,6 +57,12 @@ Score ask_all(Examinee& examinee, const std::vector<Item>& items) {
   return score;
 }
 
+void add(Score& score, const Score& more) {
+  score.right += more.right;
+  score.asked += more.asked;
+  if (score.first_fault.empty()) score.first_fault = more.first_fault;
+}
+
 /// Up to `limit` indices below `size`, evenly spread.
 std::vector<size_t> spread(size_t size, int64_t limit) {
   const size_t count = std::min(size, static_cast<size_t>(limit));
@@ -101,14 +107,14 @@ Score examine_lookup(Examinee& examinee, const ExamPapers& papers, int64_t num_t
       items.push_back(
           {question.question, question.answer, chat_body(std::move(messages), options.thinking)});
     }
-    // The first one leaves the text in the prefix cache for the others.
-    const Score first = ask_all(examinee, {items.front()});
-    const Score rest = ask_all(examinee, {items.begin() + 1, items.end()});
-    score.right += first.right + rest.right;
-    score.asked += first.asked + rest.asked;
-    if (score.first_fault.empty()) {
-      score.first_fault = first.first_fault.empty() ? rest.first_fault : first.first_fault;
-    }
+    // The first leaves states in the prefix cache, the second one where the text ends, for the
+    // rest.
+    const auto begin = items.begin();
+    const auto second = begin + std::min<std::ptrdiff_t>(1, std::ssize(items));
+    const auto third = begin + std::min<std::ptrdiff_t>(2, std::ssize(items));
+    add(score, ask_all(examinee, {begin, second}));
+    add(score, ask_all(examinee, {second, third}));
+    add(score, ask_all(examinee, {third, items.end()}));
   }
   return score;
 }

@@ -43,7 +43,8 @@ std::string model_path(const std::string& name) {
 
 std::string_view builtin_notice(std::string_view name) {
   if (name == "mini") {
-    return "built-in model 'mini': a small V4.1, trained to show that everything works (what it can "
+    return "built-in model 'mini': a small V4.1, trained to show that everything works (what it "
+           "can "
            "do: docs/mini.md). Name a real one with -m.";
   }
   if (name == "tiny") {
