@@ -51,7 +51,8 @@ class Config:
     candidate_topk_blocks: int = 64
     candidate_block_size: int = 8
     hc_mult: int = 4
-    hc_sinkhorn_iters: int = 20
+    # The mixes of a small model do not converge in a few rounds: it must run with those it learned with.
+    hc_sinkhorn_iters: int = 6
     hc_eps: float = 1e-6
     engram_layer_ids: list = field(default_factory=lambda: [1, 3])
     engram_num_embeddings: list = field(default_factory=list)  # follows from the primes

@@ -186,8 +186,6 @@ def build(args):
     config = Config.load(args.config) if args.config else Config()
     dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
     model = Model(config, token_map(args.tokenizer), args.seed, dtype).to(args.device)
-    # The matrices have converged to double precision long before the 20 rounds of inference.
-    model.hc = (6, config.hc_eps, config.rms_norm_eps)
     optimizer = Optimizer(model.parameters, {k: v * args.rate for k, v in RATES.items()})
     return model, optimizer
 
