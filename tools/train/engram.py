@@ -1,73 +1,25 @@
 """Engram, the hashed n-gram memory. Spec: deepseek-v4.1.md section 6."""
 
 import json
-import unicodedata
 
 import numpy as np
 import torch
 
+from engram_map import map_of_strings
 from quantize import fake_activation
 from region import region
 from rope import linear
 
 # ---- 6.1: compressed token map ----
 
-_WHITE = set(map(chr, [*range(9, 14), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B),
-                       0x2028, 0x2029, 0x202F, 0x205F, 0x3000]))  # fmt: skip
-
-
-def _byte_alphabet():
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    table = {chr(b): b for b in plain}
-    others = [b for b in range(256) if b not in plain]
-    table.update({chr(256 + i): b for i, b in enumerate(others)})
-    return table
-
-
-_BYTE_OF = _byte_alphabet()
-
-
-def _decode(token):
-    if all(c in _BYTE_OF for c in token):
-        return bytes(_BYTE_OF[c] for c in token).decode("utf-8", errors="replace")
-    return token
-
-
-def _normalize(text):
-    text = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text))
-    text = "".join(c for c in text if not unicodedata.category(c).startswith("M"))
-    text = "".join("σ" if c == "Σ" else c.lower() for c in text)
-    out = []
-    for c in text:
-        if c in " \t\r\n":
-            if not out or out[-1] != " ":
-                out.append(" ")
-        else:
-            out.append(c)
-    text = "".join(out)
-    if text == " ":
-        text = "\ue000"
-    begin, end = 0, len(text)
-    while begin < end and text[begin] in _WHITE:
-        begin += 1
-    while end > begin and text[end - 1] in _WHITE:
-        end -= 1
-    return text[begin:end].replace("\ue000", " ")
-
 
 def token_map(path):
     """Compressed id of every token id of a tokenizer.json."""
     with open(path, encoding="utf-8") as file:
         root = json.load(file)
-    tokens = {i: t for t, i in root["model"]["vocab"].items()}
-    tokens.update({a["id"]: a["content"] for a in root.get("added_tokens", [])})
-    seen, result = {}, []
-    for i in range(max(tokens) + 1):
-        token = tokens[i]
-        text = _decode(token)
-        key = token if "\ufffd" in text else (_normalize(text) or text)
-        result.append(seen.setdefault(key, len(seen)))
-    return result
+    strings = {i: t for t, i in root["model"]["vocab"].items()}
+    strings.update({a["id"]: a["content"] for a in root.get("added_tokens", [])})
+    return map_of_strings([strings[i] for i in range(len(strings))])[0]
 
 
 # ---- 6.2, 6.3: primes and multipliers ----
