@@ -26,6 +26,13 @@ def _text(x, y, text, anchor="middle"):
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{text}</text>'
 
 
+def _ticks(most):
+    """Multiples of a round number up to `most`, at most seven."""
+    size = 10 ** math.floor(math.log10(most))
+    step = next(size * f for f in (0.1, 0.2, 0.5, 1, 2) if most / (size * f) <= 6)
+    return [step * i for i in range(int(most / step) + 1)]
+
+
 def draw(rows, keys=("loss", "draft", "index"), points=400):
     """The SVG text. rows: dicts with "tokens" and a value per key; losses on a log scale."""
     keys = [k for k in keys if k in rows[0]]
@@ -50,9 +57,9 @@ def draw(rows, keys=("loss", "draft", "index"), points=400):
         _, y = at(0, value)
         out.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
         out.append(_text(LEFT - 6, y + 4, f"{value:.2g}", "end"))
-    for i in range(5):
-        x, _ = at(most * i / 4, 1)
-        out.append(_text(x, HEIGHT - BOTTOM + 18, f"{most * i / 4 / 1e6:.0f} M"))
+    for tokens in _ticks(most):
+        x, _ = at(tokens, 1)
+        out.append(_text(x, HEIGHT - BOTTOM + 18, f"{tokens / 1e6:g} M"))
     out.append(_text(WIDTH / 2, HEIGHT - 6, "tokens seen"))
     for n, key in enumerate(keys):
         picked = [at(rows[i]["tokens"], curves[key][i]) for i in range(0, len(rows), step)]
