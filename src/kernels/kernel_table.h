@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "kernels/row_dot.h"
+#include "kernels/tile_dot.h"
 
 namespace lethe::kernels {
 
@@ -29,9 +30,19 @@ struct KernelTable {
   /// fma_row_f32 with acc: f64 [n] and an f64 product. For `official`.
   void (*fma_row_f64)(double* acc, const float* x, double s, int64_t n) noexcept;
 
+  /// x: f32 [n] to bf16 bits, nearest even; NaN stays NaN.
+  void (*to_bf16)(const float* x, int64_t n, uint16_t* out) noexcept;
+  /// quant::quantize_int8, and sums: [2 ceil(n / 32)], each of 16 codes.
+  void (*quantize_int8)(const float* x, int64_t n, int8_t* codes, float* scales,
+                        int32_t* sums) noexcept;
+
   /// Dot products of one encoded weight row with several tokens, by quant::Encoding. A plain array:
   /// installers are compiled with wide flags and must not instantiate library functions.
   RowDot row_dot[quant::kNumEncodings];
+  /// The same for several rows with one token; null where nothing is gained by taking rows together.
+  RowsDot rows_dot[quant::kNumEncodings];
+  /// The same for many rows with many tokens, where the set has it.
+  TileKernel tile[quant::kNumEncodings];
 };
 
 /// The best set that this machine can run (kernel_sets.h chooses others).
