@@ -35,7 +35,7 @@ using lethe::quant::Encoding;
 
 constexpr int64_t kColumns = 4096;
 constexpr int64_t kBatch = 64;
-constexpr int64_t kCacheBytes = 16 << 10;
+constexpr int64_t kCacheBytes = 256 << 10;
 constexpr int64_t kMemoryBytes = 96 << 20;
 constexpr int kRounds = 7;
 
@@ -71,6 +71,10 @@ std::vector<std::byte> random_data(Encoding encoding, int64_t size) {
   const size_t element = encoding == Encoding::F32 ? 4 : encoding == Encoding::BF16 ? 2 : 0;
   for (size_t last = element - 1; element != 0 && last < data.size(); last += element) {
     data[last] = static_cast<std::byte>(random() % 2 == 0 ? 0x3c : 0xbb);
+  }
+  // Exponents of some use, too: none that means 2^-127.
+  for (size_t block = 0; encoding == Encoding::MXFP4 && block < data.size(); block += 17) {
+    data[block] = static_cast<std::byte>(115 + random() % 8);
   }
   return data;
 }

@@ -1,5 +1,5 @@
 #include "kernels/avx512.h"
-#include "kernels/avx512_int8_formats.h"
+#include "kernels/avx512_hot_formats.h"
 
 // Several rows with one token, in integers: 16 groups of 32 of each of 4 rows are a step, a vector
 // lane each from the sums of code products on. Then the values of 4 rows are turned, so that the
@@ -11,7 +11,8 @@ namespace {
 
 using quant::Encoding;
 
-constexpr int kRows = 4;
+constexpr int kRows = 4;         // whose sums share a vector
+constexpr int64_t kChunk = 16;  // steps whose activations are prepared at a time
 
 /// A token's activations of one step, in the order of a format.
 template <typename Format>
@@ -21,11 +22,14 @@ struct StepActivations {
   __m512i bias[2];  // kBias times the sums of codes, as Format::sums has them
   __m512 sums[2];   // of codes, as the minima want them
 
-  LETHE_AVX512_INLINE StepActivations(const int8_t* x, const float* x_scales,
-                                      const int32_t* x_sums) noexcept {
+  LETHE_AVX512_INLINE void prepare(const int8_t* x, const float* x_scales,
+                                   const int32_t* x_sums) noexcept {
+    __m512i ordered[8];
 #pragma GCC unroll 8
-    for (int v = 0; v < 8; ++v) codes[v] = load512(x + 64 * v);
-    Format::order(codes);
+    for (int v = 0; v < 8; ++v) ordered[v] = load512(x + 64 * v);
+    Format::order(ordered);
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; ++v) codes[v] = ordered[v];
     scales = _mm512_loadu_ps(x_scales);
     const __m512i even =
         _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -124,59 +128,74 @@ struct PaddedStep {
   WideStep step() const noexcept { return {data, scales, scales_f32}; }
 };
 
-/// The last step's values; lanes past the row's end are -0, which leaves any sum as it is.
+/// The activations of a chunk of steps; the last step of a row may be partial.
 template <typename Format>
-[[gnu::noinline]] void tail_values(const WeightRow* rows, int64_t num_rows, int64_t step,
-                                   int64_t groups, const Activation& token,
-                                   __m512* values) noexcept {
-  alignas(64) int8_t codes[kWideStep] = {};
-  alignas(64) float scales[kWideGroups] = {};
-  alignas(64) int32_t sums[2 * kWideGroups] = {};
-  __builtin_memcpy(codes, token.codes + kWideStep * step, static_cast<size_t>(kGroup * groups));
-  __builtin_memcpy(scales, token.scales + kWideGroups * step, static_cast<size_t>(4 * groups));
-  __builtin_memcpy(sums, token.sums + 2 * kWideGroups * step, static_cast<size_t>(8 * groups));
-  const StepActivations<Format> x(codes, scales, sums);
-  const auto present = static_cast<__mmask16>((1u << groups) - 1);
-  for (int64_t r = 0; r < num_rows; ++r) {
-    const PaddedStep<Format> padded(rows[r], step, groups);
-    values[r] = _mm512_mask_mov_ps(_mm512_set1_ps(-0.0F), present,
-                                   group_values<Format>(padded.step(), x));
+struct ChunkActivations {
+  StepActivations<Format> steps[kChunk];
+
+  ChunkActivations(const Activation& token, int64_t first, int64_t whole, int64_t rest) noexcept {
+    for (int64_t s = 0; s < whole; ++s) {
+      const int64_t step = first + s;
+      steps[s].prepare(token.codes + kWideStep * step, token.scales + kWideGroups * step,
+                       token.sums + 2 * kWideGroups * step);
+    }
+    if (rest == 0) return;
+    alignas(64) int8_t codes[kWideStep] = {};
+    alignas(64) float scales[kWideGroups] = {};
+    alignas(64) int32_t sums[2 * kWideGroups] = {};
+    const int64_t step = first + whole;
+    __builtin_memcpy(codes, token.codes + kWideStep * step, static_cast<size_t>(kGroup * rest));
+    __builtin_memcpy(scales, token.scales + kWideGroups * step, static_cast<size_t>(4 * rest));
+    __builtin_memcpy(sums, token.sums + 2 * kWideGroups * step, static_cast<size_t>(8 * rest));
+    steps[whole].prepare(codes, scales, sums);
   }
+};
+
+/// The values of a partial step; lanes past the row's end are -0, which leaves any sum as it is.
+template <typename Format>
+[[gnu::noinline]] void tail_values(const WeightRow& row, int64_t step, int64_t groups,
+                                   const StepActivations<Format>& x, __m512* values) noexcept {
+  const PaddedStep<Format> padded(row, step, groups);
+  const auto present = static_cast<__mmask16>((1u << groups) - 1);
+  *values = _mm512_mask_mov_ps(_mm512_set1_ps(-0.0F), present,
+                               group_values<Format>(padded.step(), x));
 }
 
-/// kCount rows; sums start at +0.
-template <typename Format, int kCount>
-LETHE_AVX512_INLINE __m128 dot_rows(const WeightRow* rows, int64_t n,
-                                    const Activation& token) noexcept {
-  const int64_t steps = n / kWideStep;
-  __m128 sums = _mm_setzero_ps();
-  __m512 values[kRows] = {};
-  for (int64_t step = 0; step < steps; ++step) {
-    const StepActivations<Format> x(token.codes + kWideStep * step,
-                                    token.scales + kWideGroups * step,
-                                    token.sums + 2 * kWideGroups * step);
-#pragma GCC unroll 4
-    for (int r = 0; r < kCount; ++r) {
-      values[r] = group_values<Format>(step_at<Format>(rows[r], step), x);
+/// Steps [first, first + whole) of all rows, and a partial one of `rest` groups after them. Row by
+/// row, as they lie in memory: the values of a few wait in the cache until they are added.
+template <typename Format>
+void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t whole, int64_t rest,
+               const Activation& token, float* out) noexcept {
+  const ChunkActivations<Format> x(token, first, whole, rest);
+  const int64_t steps = whole + (rest != 0 ? 1 : 0);
+  __m512 values[kChunk][kRows];
+  for (int64_t begin = 0; begin < num_rows; begin += kRows) {
+    const int64_t count = num_rows - begin < kRows ? num_rows - begin : kRows;
+    for (int64_t r = 0; r < count; ++r) {
+      const WeightRow& row = rows[begin + r];
+      for (int64_t s = 0; s < whole; ++s) {
+        values[s][r] = group_values<Format>(step_at<Format>(row, first + s), x.steps[s]);
+      }
+      if (rest != 0) tail_values<Format>(row, first + whole, rest, x.steps[whole], &values[whole][r]);
     }
-    sums = add_in_order(sums, values);
+    const auto present = static_cast<__mmask8>((1u << count) - 1);
+    __m128 sums = _mm_maskz_loadu_ps(present, out + begin);
+    for (int64_t s = 0; s < steps; ++s) sums = add_in_order(sums, values[s]);
+    _mm_mask_storeu_ps(out + begin, present, sums);
   }
-  const int64_t rest = (n - steps * kWideStep) / kGroup;
-  if (rest != 0) {
-    tail_values<Format>(rows, kCount, steps, rest, token, values);
-    sums = add_in_order(sums, values);
-  }
-  return sums;
 }
 
 template <typename Format>
 void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
               float* out) noexcept {
-  int64_t r = 0;
-  for (; r + kRows <= num_rows; r += kRows) {
-    _mm_storeu_ps(out + r, dot_rows<Format, kRows>(rows + r, n, token));
+  for (int64_t r = 0; r < num_rows; ++r) out[r] = 0;
+  const int64_t steps = n / kWideStep;
+  const int64_t rest = (n - steps * kWideStep) / kGroup;
+  for (int64_t first = 0; first * kWideGroups < n / kGroup; first += kChunk) {
+    const int64_t left = steps - first;
+    const bool last = left < kChunk;
+    add_chunk<Format>(rows, num_rows, first, last ? left : kChunk, last ? rest : 0, token, out);
   }
-  for (; r < num_rows; ++r) out[r] = _mm_cvtss_f32(dot_rows<Format, 1>(rows + r, n, token));
 }
 
 template <typename Format>
@@ -187,20 +206,20 @@ void set(KernelTable& table, Encoding encoding) noexcept {
 }  // namespace
 
 void install_avx512_int8_rows(KernelTable& table) noexcept {
-  set<Widened<Fp4Row>>(table, Encoding::Fp4Row);
-  set<Widened<Q8_0>>(table, Encoding::Q8_0);
+  set<HotFp4Row>(table, Encoding::Fp4Row);
+  set<HotQ8_0>(table, Encoding::Q8_0);
   set<Widened<Q4_0>>(table, Encoding::Q4_0);
   set<Widened<Q4_1>>(table, Encoding::Q4_1);
   set<Widened<Q5_0>>(table, Encoding::Q5_0);
   set<Widened<Q5_1>>(table, Encoding::Q5_1);
-  set<Widened<MXFP4>>(table, Encoding::MXFP4);
+  set<HotMXFP4>(table, Encoding::MXFP4);
   set<Widened<NVFP4>>(table, Encoding::NVFP4);
   set<Widened<IQ4_NL>>(table, Encoding::IQ4_NL);
-  set<Widened<Q2_K>>(table, Encoding::Q2_K);
+  set<HotQ2_K>(table, Encoding::Q2_K);
   set<Widened<Q3_K>>(table, Encoding::Q3_K);
-  set<Widened<Q4_K>>(table, Encoding::Q4_K);
+  set<HotQ4_K>(table, Encoding::Q4_K);
   set<Widened<Q5_K>>(table, Encoding::Q5_K);
-  set<Widened<Q6_K>>(table, Encoding::Q6_K);
+  set<HotQ6_K>(table, Encoding::Q6_K);
   set<Widened<IQ1_S>>(table, Encoding::IQ1_S);
   set<Widened<IQ1_M>>(table, Encoding::IQ1_M);
   set<Widened<IQ2_XXS>>(table, Encoding::IQ2_XXS);
