@@ -28,6 +28,7 @@ namespace {
 using lethe::kernels::ActivationBatch;
 using lethe::kernels::ActivationTiles;
 using lethe::kernels::kPanelRows;
+using lethe::kernels::kTileTokens;
 using lethe::kernels::KernelTable;
 using lethe::kernels::TileKernel;
 using lethe::kernels::WeightRow;
@@ -105,8 +106,8 @@ struct Tokens {
 
   Tokens(Encoding encoding, const std::vector<float>& x, int64_t count)
       : batch(lethe::kernels::activation_format(encoding), x.data(), count, kColumns, kColumns) {
-    tiles.reset(batch.format(), count, kColumns);
-    for (int64_t t = 0; t < count; ++t) tiles.set(t, batch[t]);
+    tiles.reset(batch.format(), (count + kTileTokens - 1) / kTileTokens, kColumns);
+    for (int64_t t = 0; t < count; ++t) tiles.add(t / kTileTokens, batch[t]);
     tiles.fill(0, tiles.size());
   }
 };
@@ -129,7 +130,7 @@ void dot_tiles(const TileKernel& kernel, const std::vector<WeightRow>& rows, con
     for (int64_t i = 0; i < tokens.tiles.size(); ++i) {
       for (int64_t r = begin, p = 0; r < end; r += kPanelRows, ++p) {
         kernel.dot(panels + p * panel_bytes, std::min(kPanelRows, end - r), kColumns,
-                   tokens.tiles.tile(i), out + i * lethe::kernels::kTileTokens * count + r, count);
+                   tokens.tiles.tile(i), out + i * kTileTokens * count + r, count);
       }
     }
   }

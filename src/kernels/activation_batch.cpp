@@ -118,32 +118,38 @@ void ActivationBatch::fill(const KernelTable& kernels, int64_t begin, int64_t en
   }
 }
 
-void ActivationTiles::reset(ActivationFormat format, int64_t tokens, int64_t n) {
+void ActivationTiles::reset(ActivationFormat format, int64_t tiles, int64_t n) {
   format_ = format;
   groups_ = groups_of(n, kGroup);
-  tokens_.assign(static_cast<size_t>(tokens), {});
-  if (format == ActivationFormat::Int8) make_room(int8_, static_cast<size_t>(size() * groups_));
+  counts_.assign(static_cast<size_t>(tiles), 0);
+  make_room(tokens_, static_cast<size_t>(tiles * kTileTokens));
+  if (format == ActivationFormat::Int8) make_room(int8_, static_cast<size_t>(tiles * groups_));
+}
+
+void ActivationTiles::add(int64_t tile, const Activation& token) {
+  int64_t& count = counts_[static_cast<size_t>(tile)];
+  LETHE_DCHECK(count < kTileTokens);
+  tokens_[static_cast<size_t>(tile * kTileTokens + count++)] = token;
 }
 
 void ActivationTiles::fill(int64_t begin, int64_t end) {
   if (format_ != ActivationFormat::Int8) return;
   for (int64_t i = begin; i < end; ++i) {
-    Int8TileGroup* tile = int8_.data() + i * groups_;
+    Int8TileGroup* groups = int8_.data() + i * groups_;
+    const ActivationTile present = tile(i);
     for (int64_t t = 0; t < kTileTokens; ++t) {
-      const int64_t place = i * kTileTokens + t;
-      if (place < tokens()) {
-        put_token(tokens_[static_cast<size_t>(place)], groups_, static_cast<size_t>(t), tile);
+      if (t < present.count) {
+        put_token(present.tokens[t], groups_, static_cast<size_t>(t), groups);
       } else {
-        clear_token(groups_, static_cast<size_t>(t), tile);
+        clear_token(groups_, static_cast<size_t>(t), groups);
       }
     }
   }
 }
 
 ActivationTile ActivationTiles::tile(int64_t i) const noexcept {
-  const int64_t first = i * kTileTokens;
-  return {.count = std::min(kTileTokens, tokens() - first),
-          .tokens = tokens_.data() + first,
+  return {.count = counts_[static_cast<size_t>(i)],
+          .tokens = tokens_.data() + i * kTileTokens,
           .int8 = format_ == ActivationFormat::Int8 ? int8_.data() + i * groups_ : nullptr};
 }
 

@@ -41,25 +41,26 @@ class ActivationBatch {
   std::vector<int32_t> sums_;
 };
 
-/// Tiles of 16 of a list of tokens (kernels/tile_dot.h). Owns its buffers, which a further reset()
-/// uses again; reading is safe from any thread.
+/// Tiles of up to 16 tokens (kernels/tile_dot.h). Owns its buffers, which a further reset() uses
+/// again; reading is safe from any thread.
 class ActivationTiles {
  public:
-  /// Room for `tokens` tokens of n columns.
-  void reset(ActivationFormat format, int64_t tokens, int64_t n);
-  /// The token at a place. Its own buffers must live as long as the tiles are used.
-  void set(int64_t place, const Activation& token) { tokens_[static_cast<size_t>(place)] = token; }
-  /// Prepares tiles [begin, end), once their tokens are set and prepared. Any thread.
+  /// Room for `tiles` tiles of tokens of n columns, none of which has a token yet.
+  void reset(ActivationFormat format, int64_t tiles, int64_t n);
+  /// Adds a token to a tile that has fewer than 16. Its own buffers must live as long as the tiles
+  /// are used.
+  void add(int64_t tile, const Activation& token);
+  /// Prepares tiles [begin, end), once their tokens are added and filled. Any thread.
   void fill(int64_t begin, int64_t end);
 
-  int64_t tokens() const noexcept { return static_cast<int64_t>(tokens_.size()); }
-  int64_t size() const noexcept { return (tokens() + kTileTokens - 1) / kTileTokens; }
+  int64_t size() const noexcept { return static_cast<int64_t>(counts_.size()); }
   ActivationTile tile(int64_t i) const noexcept;
 
  private:
   ActivationFormat format_ = ActivationFormat::F32;
   int64_t groups_ = 0;
-  std::vector<Activation> tokens_;
+  std::vector<int64_t> counts_;
+  std::vector<Activation> tokens_;  // 16 places per tile
   std::vector<Int8TileGroup> int8_;
 };
 

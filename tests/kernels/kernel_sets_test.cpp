@@ -73,8 +73,8 @@ std::vector<float> by_tile(const KernelTable& set, Encoding encoding,
                            const ActivationBatch& tokens) {
   const TileKernel& kernel = set.tile[static_cast<size_t>(encoding)];
   ActivationTiles tiles;
-  tiles.reset(tokens.format(), tokens.size(), n);
-  for (int64_t t = 0; t < tokens.size(); ++t) tiles.set(t, tokens[t]);
+  tiles.reset(tokens.format(), (tokens.size() + kTileTokens - 1) / kTileTokens, n);
+  for (int64_t t = 0; t < tokens.size(); ++t) tiles.add(t / kTileTokens, tokens[t]);
   tiles.fill(0, tiles.size());
   std::vector<std::byte> buffer(static_cast<size_t>(kernel.panel_bytes(n)) + 64);
   std::byte* panel = buffer.data() + (64 - reinterpret_cast<uintptr_t>(buffer.data()) % 64);
