@@ -8,6 +8,7 @@
 #if defined(__x86_64__)
 #include "kernels/avx2.h"
 #include "kernels/avx512.h"
+#include "kernels/avx512bf16.h"
 #endif
 
 namespace lethe::kernels {
@@ -40,6 +41,16 @@ const KernelTable& avx512_kernels() noexcept {
   return table;
 }
 
+const KernelTable& avx512bf16_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = avx512_kernels();
+    t.name = "avx512bf16";
+    install_avx512bf16_dots(t);
+    return t;
+  }();
+  return table;
+}
+
 std::string missing_for_avx2(const CpuFeatures& cpu) {
   std::string missing;
   if (!cpu.avx2) missing += " AVX2";
@@ -56,6 +67,12 @@ std::string missing_for_avx512(const CpuFeatures& cpu) {
   return missing;
 }
 
+std::string missing_for_avx512bf16(const CpuFeatures& cpu) {
+  std::string missing = missing_for_avx512(cpu);
+  if (!cpu.avx512_bf16) missing += " AVX-512 BF16";
+  return missing;
+}
+
 /// `table` is called only if nothing is missing.
 KernelSet set_of(std::string_view name, const std::string& missing,
                  const KernelTable& (*table)() noexcept) {
@@ -69,6 +86,9 @@ KernelSet avx2_set() {
 KernelSet avx512_set() {
   return set_of("avx512", missing_for_avx512(cpu_features()), avx512_kernels);
 }
+KernelSet avx512bf16_set() {
+  return set_of("avx512bf16", missing_for_avx512bf16(cpu_features()), avx512bf16_kernels);
+}
 
 #else
 
@@ -78,6 +98,9 @@ KernelSet avx2_set() {
 KernelSet avx512_set() {
   return {"avx512", nullptr, "it is for x86-64 processors"};
 }
+KernelSet avx512bf16_set() {
+  return {"avx512bf16", nullptr, "it is for x86-64 processors"};
+}
 
 #endif
 
@@ -86,6 +109,7 @@ std::vector<KernelSet> find_sets() {
   sets.push_back({"scalar", &scalar_kernels(), {}});
   sets.push_back(avx2_set());
   sets.push_back(avx512_set());
+  sets.push_back(avx512bf16_set());
   return sets;
 }
 

@@ -42,11 +42,15 @@ using TileDot = void (*)(const std::byte* panel, int64_t num_rows, int64_t n,
 
 /// How a kernel set multiplies an encoding in tiles; all zero if it does not.
 struct TileKernel {
-  int64_t group_bytes = 0;  ///< of a panel, per 32 columns (the last may be partial)
+  int64_t group_bytes = 0;     ///< of a panel, per 32 columns (the last may be partial)
+  int64_t scale_multiple = 1;  ///< WeightRow::scale_block must be a multiple of it
   PackRows pack = nullptr;
   TileDot dot = nullptr;
 
-  bool present() const noexcept { return pack != nullptr; }
+  /// Whether it takes weights with such scales (0: none of their own).
+  bool takes(int32_t scale_block) const noexcept {
+    return pack != nullptr && scale_block % scale_multiple == 0;
+  }
   int64_t panel_bytes(int64_t n) const noexcept { return (n + 31) / 32 * group_bytes; }
 };
 

@@ -150,7 +150,7 @@ kernels::ActivationFormat input_format(const Device& device, const Linear& w) {
 
 bool takes_tiles(const Device& device, const Linear& w, int64_t tokens) {
   return reads_stored(device, w) && tokens >= kLeastForTiles &&
-         device.kernels().tile[static_cast<size_t>(w.weight.encoding)].present();
+         device.kernels().tile[static_cast<size_t>(w.weight.encoding)].takes(w.weight.scale_block);
 }
 
 void fill(const Device& device, kernels::ActivationBatch& batch) {
