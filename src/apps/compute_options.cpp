@@ -14,7 +14,7 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"f32", "official", "fast"}));
   command
       .add_option("--isa", options.isa,
-                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512; the results "
+                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512; results "
                   "are the same")
       ->capture_default_str();
 }

@@ -24,6 +24,7 @@ const KernelTable& avx2_kernels() noexcept {
     install_avx2_dots(t);
     install_avx2_wide_row_dots(t);
     install_avx2_int8_row_dots(t);
+    install_avx2_index_scores(t);
     return t;
   }();
   return table;
@@ -36,6 +37,7 @@ const KernelTable& avx512_kernels() noexcept {
     install_avx512_activations(t);
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);
+    install_avx512_index_scores(t);
     return t;
   }();
   return table;

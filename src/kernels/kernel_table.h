@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/index_scores.h"
 #include "kernels/row_dot.h"
 #include "kernels/tile_dot.h"
 
@@ -46,6 +47,9 @@ struct KernelTable {
   RowsDot rows_dot[quant::kNumEncodings];
   /// The same for many rows with many tokens, where the set has it.
   TileKernel tile[quant::kNumEncodings];
+
+  /// The indexer's scores of keys as they are stored (index_scores.h).
+  IndexScores index_scores;
 };
 
 /// The best set that this machine can run (kernel_sets.h chooses others).
