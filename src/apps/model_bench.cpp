@@ -107,11 +107,13 @@ double ModelBench::run(model::SequenceState state, std::span<const int32_t> toke
 
 void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
   const int64_t context = model_.config().max_position_embeddings;
-  if (row.depth + row.tokens > context) {
+  // At the whole context, its last tokens are the ones measured.
+  const int64_t depth = row.depth == context ? context - row.tokens : row.depth;
+  if (depth < 0 || depth + row.tokens > context) {
     throw UsageError("depth {} and {} tokens more are past this model's context of {} tokens",
                      row.depth, row.tokens, context);
   }
-  const model::SequenceState start = state_at(row.depth);
+  const model::SequenceState start = state_at(depth);
   std::vector<double> rates;
   std::vector<ops::Profile::Costs> parts;
   for (int repeat = 0; repeat < repeats; ++repeat) {

@@ -17,5 +17,7 @@ void install_avx2_int8_row_dots(KernelTable& table) noexcept;
 
 /// index_scores.
 void install_avx2_index_scores(KernelTable& table) noexcept;
+/// attend.
+void install_avx2_attention(KernelTable& table) noexcept;
 
 }  // namespace lethe::kernels

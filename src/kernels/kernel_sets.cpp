@@ -25,6 +25,7 @@ const KernelTable& avx2_kernels() noexcept {
     install_avx2_wide_row_dots(t);
     install_avx2_int8_row_dots(t);
     install_avx2_index_scores(t);
+    install_avx2_attention(t);
     return t;
   }();
   return table;
@@ -38,6 +39,7 @@ const KernelTable& avx512_kernels() noexcept {
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);
     install_avx512_index_scores(t);
+    if (cpu_features().avx512_bf16) install_avx512bf16_attention(t);
     return t;
   }();
   return table;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/fast_attention.h"
 #include "ops/profile.h"
 #include "tensor/rounding.h"
 
@@ -187,6 +188,10 @@ void sparse_attention(const Device& device, const Matrix& q, const SparseAttenti
   LETHE_CHECK(static_cast<int64_t>(args.sinks.size()) == args.heads);
   ProfileScope profile(device, Part::SparseAttention);
   if (device.profile() != nullptr) profile.read_bytes(key_bytes(args));
+  if (device.numerics() == Numerics::Fast) {
+    fast_attention(device, q, args, out);
+    return;
+  }
   // Few queries: share out the heads of each; heads do not touch each other.
   const int64_t team = device.team().size();
   const int64_t pieces = args.row_count >= team
