@@ -39,7 +39,6 @@ const KernelTable& avx512_kernels() noexcept {
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);
     install_avx512_index_scores(t);
-    if (cpu_features().avx512_bf16) install_avx512bf16_attention(t);
     return t;
   }();
   return table;
@@ -50,6 +49,7 @@ const KernelTable& avx512bf16_kernels() noexcept {
     KernelTable t = avx512_kernels();
     t.name = "avx512bf16";
     install_avx512bf16_dots(t);
+    install_avx512bf16_attention(t);
     return t;
   }();
   return table;
