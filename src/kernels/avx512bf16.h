@@ -15,5 +15,7 @@ namespace lethe::kernels {
 
 /// rows_dot and row_dot of BF16, Fp8Block, Fp8Row; tile of them.
 void install_avx512bf16_dots(KernelTable& table) noexcept;
+/// attend.
+void install_avx512bf16_attention(KernelTable& table) noexcept;
 
 }  // namespace lethe::kernels

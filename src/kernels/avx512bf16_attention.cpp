@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernels/attention_loop.h"
-#include "kernels/avx512.h"
+#include "kernels/avx512bf16.h"
 
 // Scores: lanes are heads, a pair of a key's elements is broadcast. Values: lanes are dims, a pair
 // of keys' weights is broadcast. Both are vdpbf16ps, which adds two products to an f32 lane and
