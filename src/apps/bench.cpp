@@ -84,7 +84,7 @@ void run(const BenchOptions& options) {
       Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file});
   ThreadTeam team(options.compute.threads);
   const ops::Device device = make_device(team, options.compute);
-  const auto model = model::load_model(checkpoint, device);
+  const auto model = model::load_model(checkpoint, device, model_options(options.compute));
   const MachineLimits limits = probe_machine(team, device.kernels());
   ModelBench bench(checkpoint, *model, limits);
   const auto jobs = static_cast<int64_t>(options.depths.size()) *

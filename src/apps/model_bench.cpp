@@ -79,18 +79,22 @@ void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
                      row.depth, row.tokens, context);
   }
   const model::SequenceState start = state_at(row.depth);
+  const bool narrows = row.kind == BenchRow::Kind::prefill && model_.narrowing_rows() > 0;
+  const int64_t narrow_end = narrows ? row.tokens - 1 - model_.narrowing_rows() : 0;
   std::vector<double> rates;
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (on_repeat) on_repeat(row, repeat);
     model::SequenceState state = start.fork();
     const std::vector<int32_t> tokens = random_tokens(row.tokens);
     const auto begin = std::chrono::steady_clock::now();
-    for (int64_t at = 0; at < row.tokens; at += chunk) {
-      const auto count = static_cast<size_t>(std::min(chunk, row.tokens - at));
-      const model::SequenceChunk part{&state,
-                                      std::span(tokens).subspan(static_cast<size_t>(at), count),
-                                      model::LogitRows::Last};
+    for (int64_t at = 0; at < row.tokens;) {
+      const bool narrow = at < narrow_end;
+      const int64_t count = std::min(chunk, (narrow ? narrow_end : row.tokens) - at);
+      const model::SequenceChunk part{
+          &state, std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
+          narrow ? model::LogitRows::None : model::LogitRows::Last, narrow};
       model_.forward({&part, 1});
+      at += count;
     }
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
     rates.push_back(static_cast<double>(row.tokens) / time.count());
