@@ -21,16 +21,24 @@ endif()
 # exists (docs/kernels.md, "To add an instruction set"). They throw nothing, so that no exception
 # tables, which are shared symbols, come with the wide flags.
 set(lethe_avx2_flags -mavx2 -mfma -mf16c -fno-exceptions)
+set(lethe_avx512_flags ${lethe_avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
+                       -mavx512vnni)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Its own AVX-512 headers leave vectors undefined on purpose, and are blamed for it (GCC 105593).
+  list(APPEND lethe_avx512_flags -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
+set(lethe_avx512bf16_flags ${lethe_avx512_flags} -mavx512bf16)
 
 # lethe_wide_sources(LIST): gives the files in the variable LIST their flags, or drops them.
 function(lethe_wide_sources list_name)
   set(kept ${${list_name}})
   foreach(source IN LISTS kept)
-    if(NOT source MATCHES "/kernels/avx2[^/]*\\.cpp$")
+    if(NOT source MATCHES "/kernels/(avx2|avx512|avx512bf16)_[^/]*\\.cpp$")
       continue()
     endif()
+    set(isa ${CMAKE_MATCH_1})
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_avx2_flags}"
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_${isa}_flags}"
                                   SKIP_PRECOMPILE_HEADERS ON)
     else()
       list(REMOVE_ITEM kept ${source})

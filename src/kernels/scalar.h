@@ -8,6 +8,8 @@ namespace lethe::kernels {
 
 /// dot_f32, dot_f64, fma_row_f32, fma_rows_f32, fma_row_f64.
 void install_scalar_dots(KernelTable& table) noexcept;
+/// to_bf16, quantize_int8.
+void install_scalar_activations(KernelTable& table) noexcept;
 /// row_dot of the encodings with F32 and Bf16 activations.
 void install_scalar_wide_row_dots(KernelTable& table) noexcept;
 /// row_dot of the encodings with Int8 activations.

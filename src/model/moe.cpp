@@ -54,14 +54,13 @@ ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
   trace.add("gate_selection", routes.selection);
 
   ops::Matrix y(x.rows(), x.cols());
-  ops::moe_experts(device, x, routes, experts_, shape_.swiglu_limit, y);
-  const ops::Matrix shared = ops::expert(device, x, shared_, shape_.swiglu_limit_shared, {});
-  device.for_rows(y.rows(), [&](int64_t t) {
-    const auto in = shared.row(t);
-    const auto out = y.row(t);
-    for (size_t d = 0; d < out.size(); ++d) out[d] += in[d];
-    device.store_bf16(out);
-  });
+  ops::moe_experts(device, x, routes,
+                   {.routed = experts_,
+                    .limit = shape_.swiglu_limit,
+                    .shared = &shared_,
+                    .shared_limit = shape_.swiglu_limit_shared},
+                   y);
+  device.store_bf16(y);
   return y;
 }
 
