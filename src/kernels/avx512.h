@@ -15,5 +15,9 @@ void install_avx512_activations(KernelTable& table) noexcept;
 void install_avx512_int8_rows(KernelTable& table) noexcept;
 /// int8_tile.
 void install_avx512_int8_tile(KernelTable& table) noexcept;
+/// index_scores.
+void install_avx512_index_scores(KernelTable& table) noexcept;
+/// attend. Needs AVX-512 BF16 besides.
+void install_avx512bf16_attention(KernelTable& table) noexcept;
 
 }  // namespace lethe::kernels

@@ -24,6 +24,8 @@ const KernelTable& avx2_kernels() noexcept {
     install_avx2_dots(t);
     install_avx2_wide_row_dots(t);
     install_avx2_int8_row_dots(t);
+    install_avx2_index_scores(t);
+    install_avx2_attention(t);
     return t;
   }();
   return table;
@@ -36,6 +38,7 @@ const KernelTable& avx512_kernels() noexcept {
     install_avx512_activations(t);
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);
+    install_avx512_index_scores(t);
     return t;
   }();
   return table;
@@ -46,6 +49,7 @@ const KernelTable& avx512bf16_kernels() noexcept {
     KernelTable t = avx512_kernels();
     t.name = "avx512bf16";
     install_avx512bf16_dots(t);
+    install_avx512bf16_attention(t);
     return t;
   }();
   return table;

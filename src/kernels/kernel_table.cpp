@@ -15,6 +15,8 @@ KernelTable make_scalar_kernels() noexcept {
   install_scalar_activations(table);
   install_scalar_wide_row_dots(table);
   install_scalar_int8_row_dots(table);
+  install_scalar_index_scores(table);
+  install_scalar_attention(table);
   return table;
 }
 

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/attention.h"
+#include "kernels/index_scores.h"
 #include "kernels/row_dot.h"
 #include "kernels/tile_dot.h"
 
@@ -46,6 +48,12 @@ struct KernelTable {
   RowsDot rows_dot[quant::kNumEncodings];
   /// The same for many rows with many tokens, where the set has it.
   TileKernel tile[quant::kNumEncodings];
+
+  /// The indexer's scores of keys as they are stored (index_scores.h).
+  IndexScores index_scores;
+
+  /// All heads' attention to a list of cached rows (attention.h). Not the same bits in all sets.
+  Attend attend;
 };
 
 /// The best set that this machine can run (kernel_sets.h chooses others).

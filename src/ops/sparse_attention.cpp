@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/fast_attention.h"
+#include "ops/profile.h"
 #include "tensor/rounding.h"
 
 namespace lethe::ops {
@@ -143,6 +145,22 @@ class HeadGroup {
   std::vector<Acc> sums_;
 };
 
+/// Bytes of the rows that the queries attend to, each query's by itself.
+double key_bytes(const SparseAttentionArgs& args) {
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < args.row_count; ++i) {
+    const int64_t t = args.position + i;
+    bytes += std::min(t + 1, args.window_size) * args.window_codec.row_bytes();
+    if (args.compressed.rows == nullptr) continue;
+    int64_t entries = (t + 1) / args.compressed.ratio;
+    if (args.compressed.selected != nullptr) {
+      entries = std::min(entries, args.compressed.selected->cols());
+    }
+    bytes += entries * args.compressed.codec.row_bytes();
+  }
+  return static_cast<double>(bytes);
+}
+
 template <typename Acc>
 void attend(const Device& device, const Matrix& q, const SparseAttentionArgs& args, int64_t row,
             int64_t head_begin, int64_t head_end, Matrix& out) {
@@ -169,6 +187,12 @@ void sparse_attention(const Device& device, const Matrix& q, const SparseAttenti
                       Matrix& out) {
   LETHE_CHECK(args.window != nullptr && args.heads > 0 && q.cols() % args.heads == 0);
   LETHE_CHECK(static_cast<int64_t>(args.sinks.size()) == args.heads);
+  ProfileScope profile(device, Part::SparseAttention);
+  if (device.profile() != nullptr) profile.read_bytes(key_bytes(args));
+  if (device.numerics() == Numerics::Fast) {
+    fast_attention(device, q, args, out);
+    return;
+  }
   // Few queries: share out the heads of each; heads do not touch each other.
   const int64_t team = device.team().size();
   const int64_t pieces = args.row_count >= team

@@ -10,6 +10,7 @@
 #include "model/v41/checkpoint_tokens.h"
 #include "ops/embedding.h"
 #include "ops/norm.h"
+#include "ops/profile.h"
 
 namespace lethe::model::v41 {
 
@@ -215,6 +216,8 @@ ops::Matrix V41Model::logits(const ops::Matrix& streams, const ops::Matrix& pre,
                              std::span<const SequenceChunk> chunks, const TraceScope& trace) const {
   const ops::Matrix wanted = logit_rows(streams, chunks);
   if (wanted.rows() == 0) return {};
+  ops::ProfileScope profile(device_, ops::Part::Head);
+  profile.read(head_);
   ops::Matrix x = ops::hyper_collapse(device_, wanted, logit_rows(pre, chunks));
   ops::rms_norm(device_, x, norm_, config_.rms_norm_eps);
   trace.add("final_hidden", x);
