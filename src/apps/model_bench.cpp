@@ -94,8 +94,7 @@ BenchRow ModelBench::prefill(int64_t depth, int64_t tokens, int64_t chunk, int r
   return row;
 }
 
-double ModelBench::run(model::SequenceState state, std::span<const int32_t> tokens,
-                       int64_t chunk) {
+double ModelBench::run(model::SequenceState state, std::span<const int32_t> tokens, int64_t chunk) {
   const auto size = static_cast<int64_t>(tokens.size());
   const int64_t rows = chunk > 1 ? model_.narrowing_rows() : 0;
   const int64_t narrow_end = rows > 0 ? size - 1 - rows : 0;

@@ -7,8 +7,8 @@ namespace lethe::model::v41 {
 SharedStreams SharedStreams::only(const Batch& batch, bool narrow) const {
   SharedStreams part;
   part.kv_source = kv_source;
-  part.selected = ops::IndexMatrix(selected.rows() == 0 ? 0 : batch.only(narrow).rows(),
-                                   selected.cols());
+  part.selected =
+      ops::IndexMatrix(selected.rows() == 0 ? 0 : batch.only(narrow).rows(), selected.cols());
   int64_t row = 0;
   for (size_t s = 0; s < batch.sequences.size(); ++s) {
     const SequenceRows& rows = batch.sequences[s];
