@@ -91,8 +91,7 @@ void attention(const kernels::KernelTable& set, int64_t heads) {
                {sums.data() + heads * kDim, sums.data() + heads * (kDim + 1), sums.data()}, room);
   });
   fmt::print("{:10} {:3} heads     {:8.1f} ns per key {:8.1f} GMAC/s\n", set.name, heads,
-             1e9 * seconds / kKeys,
-             2 * static_cast<double>(heads * kDim * kKeys) / seconds / 1e9);
+             1e9 * seconds / kKeys, 2 * static_cast<double>(heads * kDim * kKeys) / seconds / 1e9);
 }
 
 }  // namespace

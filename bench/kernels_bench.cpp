@@ -27,9 +27,9 @@ namespace {
 
 using lethe::kernels::ActivationBatch;
 using lethe::kernels::ActivationTiles;
+using lethe::kernels::KernelTable;
 using lethe::kernels::kPanelRows;
 using lethe::kernels::kTileTokens;
-using lethe::kernels::KernelTable;
 using lethe::kernels::TileKernel;
 using lethe::kernels::WeightRow;
 using lethe::quant::Encoding;

@@ -38,12 +38,28 @@ function(lethe_wide_sources list_name)
     endif()
     set(isa ${CMAKE_MATCH_1})
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_${isa}_flags}")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_${isa}_flags}"
+                                  SKIP_PRECOMPILE_HEADERS ON)
     else()
       list(REMOVE_ITEM kept ${source})
     endif()
   endforeach()
   set(${list_name} ${kept} PARENT_SCOPE)
+endfunction()
+
+# Headers of other projects that many files include, compiled once per library (and once for all
+# tests): for the sanitizers' builds. Elsewhere it must be seen that every file includes what it
+# uses, and warnings count, of which GCC 12 has false ones about standard headers read in this way.
+option(LETHE_PRECOMPILE "Precompile headers of other projects" OFF)
+set(lethe_common_headers <algorithm> <cstdint> <functional> <memory> <optional> <span> <string>
+                         <string_view> <vector> <fmt/format.h>)
+set(lethe_json_header <nlohmann/json.hpp>)
+
+# lethe_precompile(TARGET HEADERS...): files compiled with flags of their own are left out.
+function(lethe_precompile target)
+  if(LETHE_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
 endfunction()
 
 # lethe_floor(NAME DEPS ... PRIVATE_DEPS ...): the static library lethe_NAME from src/NAME/**.cpp.
@@ -58,4 +74,9 @@ function(lethe_floor name)
   lethe_wide_sources(sources)
   add_library(lethe_${name} STATIC ${sources})
   target_link_libraries(lethe_${name} PUBLIC ${arg_DEPS} PRIVATE lethe_flags ${arg_PRIVATE_DEPS})
+  set(headers ${lethe_common_headers})
+  if("nlohmann_json::nlohmann_json" IN_LIST arg_PRIVATE_DEPS)
+    list(APPEND headers ${lethe_json_header})
+  endif()
+  lethe_precompile(lethe_${name} ${headers})
 endfunction()

@@ -55,16 +55,16 @@ Json parts_json(const BenchRow& row) {
 
 Json row_json(const BenchRow& row, int threads) {
   Json json = {{"kind", kind_name(row.kind)},
-          {"depth", row.depth},
-          {"tokens", row.tokens},
-          {"threads", threads},
-          {"tokens_per_s", row.tokens_per_s},
-          {"lowest_tokens_per_s", row.lowest},
-          {"highest_tokens_per_s", row.highest},
-          {"limit_tokens_per_s", row.limit_tokens_per_s},
-          {"share", row.share()},
-          {"bytes_per_token", row.bytes_per_token},
-          {"operations_per_token", row.operations_per_token}};
+               {"depth", row.depth},
+               {"tokens", row.tokens},
+               {"threads", threads},
+               {"tokens_per_s", row.tokens_per_s},
+               {"lowest_tokens_per_s", row.lowest},
+               {"highest_tokens_per_s", row.highest},
+               {"limit_tokens_per_s", row.limit_tokens_per_s},
+               {"share", row.share()},
+               {"bytes_per_token", row.bytes_per_token},
+               {"operations_per_token", row.operations_per_token}};
   if (row.step_seconds() > 0) json["parts"] = parts_json(row);
   return json;
 }
@@ -140,7 +140,7 @@ void run(const BenchOptions& options) {
   ops::Profile profile;
   ops::Device device = make_device(team, options.compute);
   if (options.profile) device.set_profile(&profile);
-  const auto model = model::load_model(checkpoint, device);
+  const auto model = model::load_model(checkpoint, device, model_options(options.compute));
   const MachineLimits limits = probe_machine(team, device.kernels());
   ModelBench bench(checkpoint, *model, limits, device.profile());
   const auto jobs = static_cast<int64_t>(options.depths.size()) *
@@ -197,9 +197,10 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--json", options->json, "An array of objects, the probe first");
   command->add_flag("--csv", options->csv, "A table for a spreadsheet");
-  command->add_flag("--profile", options->profile,
-                    "Also the time and bytes of each part of a step: of a token when decoding, of a "
-                    "chunk when prefilling");
+  command->add_flag(
+      "--profile", options->profile,
+      "Also the time and bytes of each part of a step: of a token when decoding, of a "
+      "chunk when prefilling");
   add_compute_options(*command, options->compute);
   command->callback([options] {
     std::erase(options->prefill, 0);

@@ -94,13 +94,19 @@ BenchRow ModelBench::prefill(int64_t depth, int64_t tokens, int64_t chunk, int r
   return row;
 }
 
-double ModelBench::run(model::SequenceState state, std::span<const int32_t> tokens,
-                       int64_t chunk) {
+double ModelBench::run(model::SequenceState state, std::span<const int32_t> tokens, int64_t chunk) {
+  const auto size = static_cast<int64_t>(tokens.size());
+  const int64_t rows = chunk > 1 ? model_.narrowing_rows() : 0;
+  const int64_t narrow_end = rows > 0 ? size - 1 - rows : 0;
   const auto begin = std::chrono::steady_clock::now();
-  for (size_t at = 0; at < tokens.size(); at += static_cast<size_t>(chunk)) {
-    const size_t count = std::min(static_cast<size_t>(chunk), tokens.size() - at);
-    const model::SequenceChunk part{&state, tokens.subspan(at, count), model::LogitRows::Last};
+  for (int64_t at = 0; at < size;) {
+    const bool narrow = at < narrow_end;
+    const int64_t count = std::min(chunk, (narrow ? narrow_end : size) - at);
+    const model::SequenceChunk part{
+        &state, tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
+        narrow ? model::LogitRows::None : model::LogitRows::Last, narrow};
     model_.forward({&part, 1});
+    at += count;
   }
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }

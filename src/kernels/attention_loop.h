@@ -20,7 +20,7 @@ constexpr int64_t kBlock = 64;  // keys per step of the running max
 struct AttentionRoom {
   int64_t heads;
   int64_t dim;
-  int64_t count;      ///< keys in the block
+  int64_t count;  ///< keys in the block
   std::byte* queries;
   std::byte* panel;    ///< rows as scores want them
   std::byte* values;   ///< rows as sums want them; may be the panel
@@ -64,7 +64,8 @@ LETHE_INLINE typename V::Vec exp_of(typename V::Vec x) noexcept {
 
 /// Turns the scores of a block into e^ and brings max, denominator and factor up to date.
 template <typename V>
-LETHE_INLINE void soften(const AttentionRoom& room, float scale, const AttentionSums& out) noexcept {
+LETHE_INLINE void soften(const AttentionRoom& room, float scale,
+                         const AttentionSums& out) noexcept {
   const typename V::Vec factor = V::set(scale);
   for (int64_t h = 0; h < room.heads; h += V::kWidth) {
     float* const scores = room.scores + h;

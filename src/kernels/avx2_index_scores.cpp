@@ -36,7 +36,8 @@ LETHE_INLINE float scale_of(uint8_t code) noexcept {
   return value;
 }
 
-LETHE_INLINE void decode(const std::byte* key, int64_t dim, uint8_t* codes, float* scales) noexcept {
+LETHE_INLINE void decode(const std::byte* key, int64_t dim, uint8_t* codes,
+                         float* scales) noexcept {
   const auto* const bytes = reinterpret_cast<const uint8_t*>(key);
   const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
   const __m128i mask = _mm_set1_epi8(15);
@@ -62,8 +63,7 @@ LETHE_INLINE void add_quads(const int8_t* q, const DecodedKeys& keys, int64_t at
     const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + 64 * i));
 #pragma GCC unroll 4
     for (int k = 0; k < kKeys; ++k) {
-      const __m256i key =
-          _mm256_set1_epi32(static_cast<int>(load32(keys.codes[k] + at + 4 * i)));
+      const __m256i key = _mm256_set1_epi32(static_cast<int>(load32(keys.codes[k] + at + 4 * i)));
       pairs[k] = _mm256_add_epi16(pairs[k], _mm256_maddubs_epi16(key, codes));
     }
   }
@@ -93,8 +93,8 @@ LETHE_INLINE void add_heads(const IndexQueryCodes& query, int64_t head, const De
 #pragma GCC unroll 4
     for (int k = 0; k < kKeys; ++k) {
       // The product is exact (a power of two), so fusing does not show.
-      dots[k] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[k]), _mm256_set1_ps(keys.scales[k][g]),
-                                dots[k]);
+      dots[k] =
+          _mm256_fmadd_ps(_mm256_cvtepi32_ps(sums[k]), _mm256_set1_ps(keys.scales[k][g]), dots[k]);
     }
   }
   const __m256 weights = _mm256_loadu_ps(query.weights + head);

@@ -2,8 +2,8 @@
 
 #include "kernels/avx512_int8_formats.h"
 
-// The encodings that models are mostly made of, unpacked with AVX-512's own instructions: as formats
-// of avx512_int8_formats.h, with the flags and sizes of their AVX2 twins.
+// The encodings that models are mostly made of, unpacked with AVX-512's own instructions: as
+// formats of avx512_int8_formats.h, with the flags and sizes of their AVX2 twins.
 
 namespace lethe::kernels {
 namespace {
@@ -103,8 +103,7 @@ struct HotMXFP4 : Hot<MXFP4, 12> {
   LETHE_AVX512_INLINE static void sums(const WideStep& s, const __m512i* x, __m512i* out) noexcept {
     // Codes of blocks 0, 1, 2 at bytes 1, 18, 35; those of block 3 end a load that begins at 4.
     const __m512i gather = _mm512_add_epi8(
-        _mm512_broadcast_i32x4(
-            _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)),
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)),
         join512(join(_mm_setzero_si128(), _mm_set1_epi8(17)),
                 join(_mm_set1_epi8(34), _mm_setzero_si128())));
     constexpr __mmask64 kThree = 0x0000ffffffffffff;
@@ -112,8 +111,8 @@ struct HotMXFP4 : Hot<MXFP4, 12> {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) {
       const uint8_t* blocks = s.data + 68 * i;
-      const __m512i v = _mm512_mask_permutexvar_epi8(load512(blocks + 4), kThree, gather,
-                                                     load512(blocks + 1));
+      const __m512i v =
+          _mm512_mask_permutexvar_epi8(load512(blocks + 4), kThree, gather, load512(blocks + 1));
       acc[i] = two_products(look_up_e2m1(v), x[2 * i], look_up_e2m1(_mm512_srli_epi16(v, 4)),
                             x[2 * i + 1]);
     }
@@ -121,14 +120,14 @@ struct HotMXFP4 : Hot<MXFP4, 12> {
   }
   LETHE_AVX512_INLINE static void scales(const WideStep& s, __m512* out, __m512*) noexcept {
     // Bytes 0, 17, 34, 51 of two loads to dwords 0 .. 7, and of two more to 8 .. 15.
-    const __m512i at = _mm512_setr_epi32(0, 17, 34, 51, 64, 81, 98, 115, 0, 17, 34, 51, 64, 81, 98,
-                                         115);
+    const __m512i at =
+        _mm512_setr_epi32(0, 17, 34, 51, 64, 81, 98, 115, 0, 17, 34, 51, 64, 81, 98, 115);
     constexpr __mmask64 kLow = 0x0000000011111111;
     constexpr __mmask64 kHigh = 0x1111111100000000;
-    const __m512i low = _mm512_maskz_permutex2var_epi8(kLow, load512(s.data), at,
-                                                       load512(s.data + 68));
-    const __m512i high = _mm512_maskz_permutex2var_epi8(kHigh, load512(s.data + 136), at,
-                                                        load512(s.data + 204));
+    const __m512i low =
+        _mm512_maskz_permutex2var_epi8(kLow, load512(s.data), at, load512(s.data + 68));
+    const __m512i high =
+        _mm512_maskz_permutex2var_epi8(kHigh, load512(s.data + 136), at, load512(s.data + 204));
     out[0] = half_e8m0(_mm512_or_si512(low, high));
   }
 };
@@ -171,8 +170,8 @@ LETHE_AVX512_INLINE __m512 two_halves(const uint8_t* first, const uint8_t* secon
       join(_mm_set1_epi16(load<int16_t>(first)), _mm_set1_epi16(load<int16_t>(second))));
 }
 LETHE_AVX512_INLINE __m512 field512(__m512i v, int shift, int mask) noexcept {
-  return _mm512_cvtepi32_ps(_mm512_and_si512(
-      _mm512_srli_epi32(v, static_cast<unsigned int>(shift)), _mm512_set1_epi32(mask)));
+  return _mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(v, static_cast<unsigned int>(shift)),
+                                             _mm512_set1_epi32(mask)));
 }
 
 struct HotQ4_K : Hot<Q4_K, 0> {
@@ -252,8 +251,7 @@ struct HotQ6_K : Hot<Q6_K, 32> {
       const __m512i low = load512(block + 64 * (i % 2));
       const __m512i high = _mm512_broadcast_i64x4(load256(block + 128 + 32 * (i % 2)));
       const __m512i first = code(low, _mm512_sllv_epi16(high, to_left));
-      const __m512i second =
-          code(_mm512_srli_epi16(low, 4), _mm512_srlv_epi16(high, to_right));
+      const __m512i second = code(_mm512_srli_epi16(low, 4), _mm512_srlv_epi16(high, to_right));
       acc[2 * i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), first, x[2 * i]);
       acc[2 * i + 1] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), second, x[2 * i + 1]);
     }

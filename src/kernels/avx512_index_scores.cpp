@@ -46,7 +46,8 @@ LETHE_INLINE void decode_scales(const uint8_t* bytes, int64_t count, float* out)
   }
 }
 
-LETHE_INLINE void decode(const std::byte* key, int64_t dim, uint8_t* codes, float* scales) noexcept {
+LETHE_INLINE void decode(const std::byte* key, int64_t dim, uint8_t* codes,
+                         float* scales) noexcept {
   const auto* const bytes = reinterpret_cast<const uint8_t*>(key);
   const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0);
   const int64_t half = dim / 2;

@@ -38,10 +38,9 @@ LETHE_AVX512_INLINE Step half_of(const WideStep& s, int half) noexcept {
 
 /// sum_quarters of natural vectors (2 groups each, 4 lanes of 16 elements) to halves of groups.
 LETHE_AVX512_INLINE void natural_halves(const __m512i* acc, __m512i* halves) noexcept {
-  const __m512i first8 = sum_quarters(acc);      // lane l, dword i: half l % 2 of group 2i + l / 2
+  const __m512i first8 = sum_quarters(acc);  // lane l, dword i: half l % 2 of group 2i + l / 2
   const __m512i second8 = sum_quarters(acc + 4);
-  const __m512i first =
-      _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 16, 24, 17, 25, 18, 26, 19, 27);
+  const __m512i first = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 16, 24, 17, 25, 18, 26, 19, 27);
   const __m512i second = _mm512_add_epi32(first, _mm512_set1_epi32(4));
   halves[0] = _mm512_permutex2var_epi32(first8, first, second8);
   halves[1] = _mm512_permutex2var_epi32(first8, second, second8);

@@ -11,7 +11,7 @@ namespace {
 
 using quant::Encoding;
 
-constexpr int kRows = 4;         // whose sums share a vector
+constexpr int kRows = 4;        // whose sums share a vector
 constexpr int64_t kChunk = 16;  // steps whose activations are prepared at a time
 
 /// A token's activations of one step, in the order of a format.
@@ -157,8 +157,8 @@ template <typename Format>
                                    const StepActivations<Format>& x, __m512* values) noexcept {
   const PaddedStep<Format> padded(row, step, groups);
   const auto present = static_cast<__mmask16>((1u << groups) - 1);
-  *values = _mm512_mask_mov_ps(_mm512_set1_ps(-0.0F), present,
-                               group_values<Format>(padded.step(), x));
+  *values =
+      _mm512_mask_mov_ps(_mm512_set1_ps(-0.0F), present, group_values<Format>(padded.step(), x));
 }
 
 /// Steps [first, first + whole) of all rows, and a partial one of `rest` groups after them. Row by
@@ -176,7 +176,8 @@ void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t w
       for (int64_t s = 0; s < whole; ++s) {
         values[s][r] = group_values<Format>(step_at<Format>(row, first + s), x.steps[s]);
       }
-      if (rest != 0) tail_values<Format>(row, first + whole, rest, x.steps[whole], &values[whole][r]);
+      if (rest != 0)
+        tail_values<Format>(row, first + whole, rest, x.steps[whole], &values[whole][r]);
     }
     const auto present = static_cast<__mmask8>((1u << count) - 1);
     __m128 sums = _mm_maskz_loadu_ps(present, out + begin);

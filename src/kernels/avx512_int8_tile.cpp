@@ -137,9 +137,8 @@ LETHE_AVX512_INLINE void add_products(const __m512i* w, const int8_t (*x)[32], c
 
 /// kTokens tokens from `first` on; their sums stay in registers for all groups.
 template <typename Narrow, int kTokens>
-LETHE_AVX512_INLINE void multiply(const std::byte* panel, int64_t groups,
-                                  const Int8TileGroup* tile, int64_t first,
-                                  __m512* sums) noexcept {
+LETHE_AVX512_INLINE void multiply(const std::byte* panel, int64_t groups, const Int8TileGroup* tile,
+                                  int64_t first, __m512* sums) noexcept {
   constexpr int kTogether = 4;  // tokens whose chains of products overlap
   constexpr int kScales = Panel<Narrow>::kScales;
   __m512 totals[kTokens];

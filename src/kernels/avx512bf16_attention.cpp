@@ -135,18 +135,18 @@ LETHE_INLINE void decode_fp4(const std::byte* row, int64_t dim, uint16_t* out) n
   for (int64_t g = 0; g < dim / 16; g += 16) {
     const __mmask16 mask = first_lanes(dim / 16 - g);
     const __m128i bytes = _mm_maskz_loadu_epi8(mask, scales + g);
-    const __mmask16 nan = _mm_cmpeq_epi8_mask(_mm_and_si128(bytes, _mm_set1_epi8(0x7f)),
-                                              _mm_set1_epi8(0x7f));
+    const __mmask16 nan =
+        _mm_cmpeq_epi8_mask(_mm_and_si128(bytes, _mm_set1_epi8(0x7f)), _mm_set1_epi8(0x7f));
     alignas(64) float values[16];
-    _mm512_store_ps(values, _mm512_mask_blend_ps(nan, e4m3_values(bytes),
-                                                 _mm512_set1_ps(__builtin_nanf(""))));
+    _mm512_store_ps(
+        values, _mm512_mask_blend_ps(nan, e4m3_values(bytes), _mm512_set1_ps(__builtin_nanf(""))));
     for (int64_t i = g; i < dim / 16 && i < g + 16; ++i) {
       const __m128i pairs = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(codes + 8 * i));
       const __m128i low = _mm_and_si128(pairs, _mm_set1_epi8(15));
       const __m128i high = _mm_and_si128(_mm_srli_epi16(pairs, 4), _mm_set1_epi8(15));
       const __m512i index = _mm512_cvtepu8_epi32(_mm_unpacklo_epi8(low, high));
-      const __m512 v = _mm512_mul_ps(_mm512_permutexvar_ps(index, table),
-                                     _mm512_set1_ps(values[i - g]));
+      const __m512 v =
+          _mm512_mul_ps(_mm512_permutexvar_ps(index, table), _mm512_set1_ps(values[i - g]));
       _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16 * i), upper_halves(v));
     }
   }
@@ -156,10 +156,10 @@ LETHE_INLINE void decode_fp4(const std::byte* row, int64_t dim, uint16_t* out) n
 LETHE_INLINE void interleave(const uint16_t* first, const uint16_t* second, int64_t dim,
                              uint32_t* out) noexcept {
   for (int64_t d = 0; d < dim; d += 16) {
-    const __m512i a = _mm512_cvtepu16_epi32(
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + d)));
-    const __m512i b = _mm512_cvtepu16_epi32(
-        _mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + d)));
+    const __m512i a =
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + d)));
+    const __m512i b =
+        _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(second + d)));
     _mm512_storeu_si512(out + d, _mm512_or_si512(a, _mm512_slli_epi32(b, 16)));
   }
 }
@@ -178,7 +178,8 @@ LETHE_INLINE void score_tile(const AttentionRoom& room, int64_t head, int64_t ke
   for (int k = 0; k < 4; ++k) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      sums[k][v] = begin == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out + k * room.heads + 16 * v);
+      sums[k][v] =
+          begin == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out + k * room.heads + 16 * v);
     }
   }
   for (int64_t p = begin; p < end; ++p) {
@@ -266,15 +267,16 @@ struct Avx512 {
                                         const AttentionRoom& room) noexcept {
     auto* const rows = reinterpret_cast<uint16_t*>(room.panel);  // [16 heads][dim], for the moment
     auto* const out = reinterpret_cast<uint32_t*>(room.queries);
-    const __m512i row_starts = _mm512_mullo_epi32(
-        _mm512_set1_epi32(static_cast<int>(room.dim / 2)),
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    const __m512i row_starts =
+        _mm512_mullo_epi32(_mm512_set1_epi32(static_cast<int>(room.dim / 2)),
+                           _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     for (int64_t head = 0; head < room.heads; head += 16) {
       for (int64_t h = 0; h < 16; ++h) {
         const float* const q = query.q + (head + h) * query.dim;
         for (int64_t d = 0; d < room.dim; d += 16) {
           const int64_t held = head + h < query.heads ? query.dim - d : 0;
-          const __m512 v = _mm512_maskz_loadu_ps(held > 0 ? first_lanes(held) : __mmask16{0}, q + d);
+          const __m512 v =
+              _mm512_maskz_loadu_ps(held > 0 ? first_lanes(held) : __mmask16{0}, q + d);
           _mm256_storeu_si256(reinterpret_cast<__m256i*>(rows + h * room.dim + d),
                               reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v)));
         }

@@ -1,6 +1,5 @@
-#include "kernels/avx512bf16.h"
-
 #include "kernels/avx512_vectors.h"
+#include "kernels/avx512bf16.h"
 
 namespace lethe::kernels {
 
@@ -8,9 +7,9 @@ namespace {
 
 using quant::Encoding;
 
-constexpr int64_t kPiece = 32;    // elements of a vector
+constexpr int64_t kPiece = 32;  // elements of a vector
 constexpr int32_t kBf16Block = 128;
-constexpr int kTogether = 4;      // rows, and tokens, of a step of a tile
+constexpr int kTogether = 4;  // rows, and tokens, of a step of a tile
 
 LETHE_AVX512_INLINE __m512 add_pairs(__m512 sums, __m512i w, __m512i x) noexcept {
   return _mm512_dpbf16_ps(sums, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x));
@@ -252,8 +251,8 @@ using Totals = __m512 (*)[kPanelRows];
 
 /// Adds columns [begin, end), whole blocks or to the end of a row, of kTogether rows.
 template <bool kScaled, int kTokens>
-void multiply(const Panel& panel, int64_t row, int64_t begin, int64_t end,
-              const Activation* tokens, Totals totals) noexcept {
+void multiply(const Panel& panel, int64_t row, int64_t begin, int64_t end, const Activation* tokens,
+              Totals totals) noexcept {
   const int64_t columns = *panel.columns();
   const int64_t pieces = panel.padded / kPiece;
   const uint16_t* weights = panel.weights + row * panel.padded;

@@ -27,7 +27,7 @@ CpuFeatures cpu_features() noexcept {
   constexpr uint32_t kOsXsave = 1u << 27;
   constexpr uint32_t kAvx = 1u << 28;
   constexpr uint32_t kF16c = 1u << 29;
-  constexpr uint32_t kAvx2 = 1u << 5;     // of leaf 7
+  constexpr uint32_t kAvx2 = 1u << 5;                                      // of leaf 7
   constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   constexpr uint32_t kVbmi = 1u << 1;
   constexpr uint32_t kVnni = 1u << 11;

@@ -7,7 +7,7 @@
 
 namespace lethe::kernels {
 
-inline constexpr int64_t kIndexGroup = 32;     ///< dims that share a scale of a key
+inline constexpr int64_t kIndexGroup = 32;      ///< dims that share a scale of a key
 inline constexpr int64_t kIndexHeadLanes = 16;  ///< heads are padded to a multiple of this
 inline constexpr int64_t kMaxIndexDim = 512;
 
@@ -31,9 +31,9 @@ struct IndexQueryCodes {
 
 /// out[j] = sum_h weights_h * max(0, d_hj) for `count` keys, key j at keys + j * stride: dim / 2
 /// bytes of e2m1 codes (low nibble = even dim), then dim / 32 e8m0 scales.
-/// d = sum_g scale_g * S_g with S_g the exact integer sum of code products (the key's doubled), f32,
-/// in the order of groups. Heads are added in 16 lanes, unfused (kernel_table.h). All sets give the
-/// same bits.
+/// d = sum_g scale_g * S_g with S_g the exact integer sum of code products (the key's doubled),
+/// f32, in the order of groups. Heads are added in 16 lanes, unfused (kernel_table.h). All sets
+/// give the same bits.
 using IndexScores = void (*)(const IndexQueryCodes& query, const std::byte* keys, int64_t stride,
                              int64_t count, float* out) noexcept;
 

@@ -44,7 +44,8 @@ struct KernelTable {
   /// Encodings whose results are close to the scalar set's, not its bits: the set's header tells in
   /// which arithmetic. All of a set's own ways to a dot give the same bits.
   bool own_bits[quant::kNumEncodings];
-  /// The same for several rows with one token; null where nothing is gained by taking rows together.
+  /// The same for several rows with one token; null where nothing is gained by taking rows
+  /// together.
   RowsDot rows_dot[quant::kNumEncodings];
   /// The same for many rows with many tokens, where the set has it.
   TileKernel tile[quant::kNumEncodings];

@@ -26,7 +26,7 @@ struct Activation {
   const uint16_t* bf16 = nullptr;  ///< Bf16: [n] bits
   const int8_t* codes = nullptr;   ///< Int8: [n]
   const float* scales = nullptr;   ///< Int8: [ceil(n / 32)]
-  const int32_t* sums = nullptr;  ///< Int8: [2 ceil(n / 32)] sums of 16 codes
+  const int32_t* sums = nullptr;   ///< Int8: [2 ceil(n / 32)] sums of 16 codes
 };
 
 /// One row of a Weight.

@@ -158,8 +158,8 @@ void hidden_rows(const Device& device, const Product& gate, const Product& up, c
 }
 
 /// Adds rows [begin, end) of the groups' outputs, one group after the other, to their tokens'.
-void add_output_rows(const Device& device, const GroupInputs& hidden,
-                     std::span<const Group> groups, int64_t begin, int64_t end, Matrix& out) {
+void add_output_rows(const Device& device, const GroupInputs& hidden, std::span<const Group> groups,
+                     int64_t begin, int64_t end, Matrix& out) {
   const auto width = static_cast<size_t>(end - begin);
   for (size_t index = 0; index < groups.size(); ++index) {
     const Group& group = groups[index];
@@ -283,8 +283,8 @@ void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
   if (layer.shared != nullptr && x.rows() > 0) {
     Group shared{.weights = layer.shared, .limit = layer.shared_limit, .visits = {}};
     for (int64_t t = 0; t < x.rows(); ++t) shared.visits.push_back({t, 1.0f});
-    const bool alike = groups.empty() || layer.shared->w1.out_features() ==
-                                             groups.front().weights->w1.out_features();
+    const bool alike = groups.empty() ||
+                       layer.shared->w1.out_features() == groups.front().weights->w1.out_features();
     if (!alike) run_groups(device, x, std::exchange(groups, {}), out);
     groups.push_back(std::move(shared));
   }

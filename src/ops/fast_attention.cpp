@@ -13,9 +13,9 @@ namespace {
 
 using kernels::AttentionKey;
 using kernels::AttentionSums;
-using kernels::KeyLayout;
 using kernels::kAttentionLanes;
 using kernels::kAttentionSegment;
+using kernels::KeyLayout;
 using kernels::padded_lanes;
 
 KeyLayout key_layout(const RowCodec& codec) {

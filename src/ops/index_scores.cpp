@@ -90,8 +90,8 @@ void IndexCodes::assign(std::span<const float> q, std::span<const float> weights
       int32_t sum = 0;
       for (int64_t i = 0; i < kIndexGroup / 4; ++i) {
         for (int64_t m = 0; m < 4; ++m) {
-          const int8_t code = row[static_cast<size_t>(g * kIndexGroup +
-                                                      kernels::index_quad_dim(i, m))];
+          const int8_t code =
+              row[static_cast<size_t>(g * kIndexGroup + kernels::index_quad_dim(i, m))];
           quads[i * 4 * kLanes + m] = code;
           sum += code;
         }

@@ -55,8 +55,7 @@ class Scan {
         codes_(codes),
         choice_(choice),
         newest_(last_key / choice.keys_per_block),
-        step_(std::max<int64_t>(1, kScoresAtOnce / choice.keys_per_block) *
-              choice.keys_per_block) {
+        step_(std::max<int64_t>(1, kScoresAtOnce / choice.keys_per_block) * choice.keys_per_block) {
     LETHE_CHECK(choice.blocks == 0 || step_ <= kScoresAtOnce, "blocks of {} keys",
                 choice.keys_per_block);
   }
@@ -187,8 +186,7 @@ void select_keys(const Device& device, const IndexQuery& query, std::span<const 
       for (const KeyRun& run : runs) scan(run, best);
     }
   }
-  const int64_t count =
-      choice.ascending ? best.keys.ascending(selected) : best.keys.best(selected);
+  const int64_t count = choice.ascending ? best.keys.ascending(selected) : best.keys.best(selected);
   std::fill(selected.begin() + count, selected.end(), -1);
   if (blocks == nullptr) return;
   blocks->resize(static_cast<size_t>(best.blocks.size()));

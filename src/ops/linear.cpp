@@ -24,8 +24,7 @@ Workspace& workspace() {
 }
 
 /// Block-diagonal: group g of the rows of w times group g of the columns of x, in one region.
-void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t groups,
-              Matrix& out) {
+void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t groups, Matrix& out) {
   const int64_t count = x.rows();
   const int64_t n = w.in_features();
   if (count == 0) return;
@@ -53,13 +52,12 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
       const int64_t g = i / group_pieces;
       const int64_t begin = g * group_rows + i % group_pieces * piece;
       const int64_t end = std::min(begin + piece, (g + 1) * group_rows);
-      const Product product{
-          .device = device,
-          .w = w,
-          .tokens = std::span(tokens).subspan(static_cast<size_t>(g * count),
-                                              static_cast<size_t>(count)),
-          .tiles = tiled ? &tiles : nullptr,
-          .first_tile = g * tiles_for(count)};
+      const Product product{.device = device,
+                            .w = w,
+                            .tokens = std::span(tokens).subspan(static_cast<size_t>(g * count),
+                                                                static_cast<size_t>(count)),
+                            .tiles = tiled ? &tiles : nullptr,
+                            .first_tile = g * tiles_for(count)};
       product.rows(begin, end, out.values().data() + begin, out.cols());
     }
   });

@@ -51,8 +51,8 @@ void official_rows(const Product& p, int64_t begin, int64_t end, float* out, int
 }
 
 /// Rows as they are stored or decoded, each with blocks of tokens.
-void dot_by_rows(const Product& p, kernels::RowDot row_dot, std::span<const kernels::WeightRow> rows,
-                 float* out, int64_t out_stride) {
+void dot_by_rows(const Product& p, kernels::RowDot row_dot,
+                 std::span<const kernels::WeightRow> rows, float* out, int64_t out_stride) {
   const auto num_tokens = static_cast<int64_t>(p.tokens.size());
   float dots[kTokenBlock];
   for (int64_t first = 0; first < num_tokens; first += kTokenBlock) {
@@ -97,8 +97,8 @@ void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
   const int64_t panel_bytes = (kernel.panel_bytes(n) + 63) / 64 * 64;
   const int64_t at_once = std::max<int64_t>(1, kPanelBytes / panel_bytes) * kPanelRows;
   const int64_t tiles = tiles_for(static_cast<int64_t>(p.tokens.size()));
-  std::byte* panels = scratch().bytes(std::min(at_once, num_rows + kPanelRows - 1) / kPanelRows *
-                                      panel_bytes);
+  std::byte* panels =
+      scratch().bytes(std::min(at_once, num_rows + kPanelRows - 1) / kPanelRows * panel_bytes);
   for (int64_t begin = 0; begin < num_rows; begin += at_once) {
     const int64_t end = std::min(begin + at_once, num_rows);
     for (int64_t r = begin; r < end; r += kPanelRows) {

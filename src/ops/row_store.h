@@ -43,6 +43,8 @@ class RowStore {
 
   /// Adds `count` rows of unspecified bytes; returns the index of the first.
   int64_t append(int64_t count);
+  /// Forgets all rows, and goes on as if `count` more had been appended.
+  void skip(int64_t count);
   /// Drops the rows from `end` on; end >= begin().
   void truncate(int64_t end);
   /// Forgets rows before `begin` (memory is given back by whole pages).

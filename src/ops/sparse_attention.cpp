@@ -24,7 +24,8 @@ struct Key {
 std::vector<Key> key_list(const SparseAttentionArgs& args, int64_t row, int64_t t) {
   std::vector<Key> keys;
   const bool draft = args.last_visible >= 0;
-  const int64_t first = draft ? args.first_visible : std::max<int64_t>(0, t - args.window_size + 1);
+  const int64_t first =
+      draft ? args.first_visible : std::max(args.window->begin(), t - args.window_size + 1);
   const int64_t last = draft ? args.last_visible : t;
   for (int64_t p = first; p <= last; ++p) {
     keys.push_back({args.window->row(p), &args.window_codec});

@@ -62,8 +62,8 @@ void TopK::offer(std::span<const float> scores, int64_t first) {
   if (k_ == 0) return;
   const auto add = [&](size_t i) {
     const int64_t number = first + static_cast<int64_t>(i);
-    const bool better = scores[i] > threshold_ ||
-                        (scores[i] == threshold_ && number < threshold_item_ && scores[i] > kLowest);
+    const bool better = scores[i] > threshold_ || (scores[i] == threshold_ &&
+                                                   number < threshold_item_ && scores[i] > kLowest);
     if (!better) return;
     if (items_.size() == limit_) compact();
     items_.push_back(make_item(scores[i], number));

@@ -35,8 +35,8 @@ class TopK {
   // smaller the better.
   std::vector<uint64_t> items_;
   size_t k_ = 0;
-  size_t limit_ = 0;           ///< items held before the worst are dropped
-  float threshold_ = 0;        ///< of the k-th best so far, once there are k
+  size_t limit_ = 0;            ///< items held before the worst are dropped
+  float threshold_ = 0;         ///< of the k-th best so far, once there are k
   int64_t threshold_item_ = 0;  ///< its number
 };
 

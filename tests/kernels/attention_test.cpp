@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <random>
@@ -28,7 +28,8 @@ struct Rows {
   Rows(const KeyLayout& how, int64_t dims, int64_t count, std::mt19937& random)
       : layout(how), dim(dims) {
     const int64_t plain = dim - layout.bf16_tail;
-    const int64_t scales = layout.fp4 ? dim / 16 : (plain + layout.fp8_group - 1) / layout.fp8_group;
+    const int64_t scales =
+        layout.fp4 ? dim / 16 : (plain + layout.fp8_group - 1) / layout.fp8_group;
     bytes = (layout.fp4 ? dim / 2 : plain + 2 * layout.bf16_tail) + scales;
     data.resize(static_cast<size_t>(count * bytes));
     values.resize(static_cast<size_t>(count * dim));
@@ -86,15 +87,15 @@ void expect_formula(const KernelTable& set, const AttentionQuery& query, const R
     double denominator = 0;
     double magnitude = 0;
     for (size_t i = 0; i < keys.size(); ++i) {
-      const float* row = rows.values.data() +
-                         (keys[i].data - rows.data.data()) / rows.bytes * rows.dim;
+      const float* row =
+          rows.values.data() + (keys[i].data - rows.data.data()) / rows.bytes * rows.dim;
       double score = 0;
       for (int64_t d = 0; d < query.dim; ++d) {
         score += static_cast<double>(round_to_bf16(query.q[h * query.dim + d])) *
                  static_cast<double>(row[d]);
       }
-      const double e = std::exp(score * static_cast<double>(query.scale) -
-                                static_cast<double>(found.max[at]));
+      const double e =
+          std::exp(score * static_cast<double>(query.scale) - static_cast<double>(found.max[at]));
       EXPECT_LT(e, 1.0001) << set.name;
       denominator += e;
       for (int64_t d = 0; d < query.dim; ++d) {

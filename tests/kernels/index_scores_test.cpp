@@ -50,9 +50,7 @@ struct Query {
   }
 
   int8_t at(int64_t h, int64_t d) const { return plain[static_cast<size_t>(h * dim + d)]; }
-  IndexQueryCodes view() const {
-    return {heads, dim, codes.data(), biases.data(), weights.data()};
-  }
+  IndexQueryCodes view() const { return {heads, dim, codes.data(), biases.data(), weights.data()}; }
 };
 
 std::vector<std::byte> random_keys(int64_t count, int64_t stride, int64_t dim,
@@ -88,9 +86,13 @@ double formula(const Query& query, const std::byte* key) {
 
 TEST(IndexScoresKernel, AllSetsGiveTheScalarBits) {
   std::mt19937 random(5);
-  for (const auto& [heads, dim, count] :
-       {std::tuple{64, 128, 67}, {32, 128, 64}, {5, 32, 9}, {48, 96, 3}, {16, 160, 1}, {80, 64, 2},
-        {64, 512, 5}}) {
+  for (const auto& [heads, dim, count] : {std::tuple{64, 128, 67},
+                                          {32, 128, 64},
+                                          {5, 32, 9},
+                                          {48, 96, 3},
+                                          {16, 160, 1},
+                                          {80, 64, 2},
+                                          {64, 512, 5}}) {
     const Query query(heads, dim, random);
     const int64_t stride = dim / 2 + dim / 32 + 3;  // unaligned
     const std::vector<std::byte> keys = random_keys(count, stride, dim, random);

@@ -116,8 +116,8 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
         double dot = 0;
         double magnitude = 0;
         for (size_t i = 0; i < decoded.size(); ++i) {
-          const double product = static_cast<double>(decoded[i]) *
-                                 static_cast<double>(bf16_to_f32(batch[t].bf16[i]));
+          const double product =
+              static_cast<double>(decoded[i]) * static_cast<double>(bf16_to_f32(batch[t].bf16[i]));
           dot += product;
           magnitude += std::abs(product);
         }
@@ -147,12 +147,10 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
           ASSERT_TRUE(same(expected, of_set)) << "by row";
         }
         if (set->rows_dot[static_cast<size_t>(encoding())] != nullptr) {
-          ASSERT_TRUE(same(of_set, by_token(*set, encoding(), rows, w.cols, batch)))
-              << "by token";
+          ASSERT_TRUE(same(of_set, by_token(*set, encoding(), rows, w.cols, batch))) << "by token";
         }
         if (set->tile[static_cast<size_t>(encoding())].takes(w.scale_block)) {
-          ASSERT_TRUE(same(of_set, by_tile(*set, encoding(), rows, w.cols, batch)))
-              << "by tile";
+          ASSERT_TRUE(same(of_set, by_tile(*set, encoding(), rows, w.cols, batch))) << "by tile";
         }
       }
     }

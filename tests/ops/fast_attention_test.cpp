@@ -145,8 +145,8 @@ TEST_P(FastAttention, SameBitsHoweverItIsSharedOut) {
     const Matrix expected = run(1, q, kBegin, all ? nullptr : &selected);
     for (const int threads : {2, 3, 7, 20}) {
       const Matrix found = run(threads, q, kBegin, all ? nullptr : &selected);
-      EXPECT_TRUE(std::equal(found.values().begin(), found.values().end(),
-                             expected.values().begin()))
+      EXPECT_TRUE(
+          std::equal(found.values().begin(), found.values().end(), expected.values().begin()))
           << threads << " threads";
     }
     for (int64_t i = 0; i < 9; ++i) {  // token by token
@@ -154,16 +154,14 @@ TEST_P(FastAttention, SameBitsHoweverItIsSharedOut) {
       std::copy(q.row(i).begin(), q.row(i).end(), one.row(0).begin());
       const IndexMatrix chosen = selected_of(kBegin + i, 1);
       const Matrix found = run(3, one, kBegin + i, all ? nullptr : &chosen);
-      EXPECT_TRUE(std::equal(found.values().begin(), found.values().end(),
-                             expected.row(i).begin()))
+      EXPECT_TRUE(std::equal(found.values().begin(), found.values().end(), expected.row(i).begin()))
           << "token " << i;
     }
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FastAttention, ::testing::Bool(), [](const auto& family) {
-  return std::string(family.param ? "V41" : "V4");
-});
+INSTANTIATE_TEST_SUITE_P(Families, FastAttention, ::testing::Bool(),
+                         [](const auto& info) { return std::string(info.param ? "V41" : "V4"); });
 
 }  // namespace
 }  // namespace lethe::ops

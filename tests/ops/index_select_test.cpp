@@ -70,7 +70,7 @@ TEST(TopKOfRuns, DoesNotDependOnRunsOrWhoOffers) {
 struct Keys {
   RowCodec codec;
   RowStore rows;
-  Matrix q{1, kHeads * kDim};
+  Matrix q{1, kHeads* kDim};
   std::vector<float> weights;
 
   Keys(Numerics numerics, int64_t count, int64_t distinct)
@@ -142,8 +142,7 @@ TEST_P(SelectKeys, BlocksAreThoseWithTheBestKeys) {
     std::vector<float> masked(kCount, -INFINITY);
     for (const int32_t block : blocks) {
       const KeyRun run{block * kBlock, std::min<int64_t>((block + 1) * kBlock, kCount)};
-      std::copy(scores.begin() + run.begin, scores.begin() + run.end,
-                masked.begin() + run.begin);
+      std::copy(scores.begin() + run.begin, scores.begin() + run.end, masked.begin() + run.begin);
       runs.push_back(run);
     }
     std::vector<int32_t> among(30);
