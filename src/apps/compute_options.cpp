@@ -14,8 +14,8 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"f32", "official", "fast"}));
   command
       .add_option("--isa", options.isa,
-                  "Instruction set of the kernels: auto (the best here), scalar, avx2; the results "
-                  "are the same")
+                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512, "
+                  "avx512bf16; all but the last give the same results")
       ->capture_default_str();
 }
 
