@@ -57,6 +57,27 @@ void put_token(const Activation& token, int64_t groups, size_t t, Int8TileGroup*
   }
 }
 
+constexpr int64_t kPiece = 16;  // columns that lie together in an f32 tile
+
+int64_t f32_each(int64_t n) {
+  return groups_of(n, kPiece) * kPiece * kTileTokens;
+}
+
+/// Of the tokens of a tile, 16 columns after the other.
+void put_f32(const ActivationTile& tile, int64_t n, float* out) {
+  for (int64_t begin = 0; begin < n; begin += kPiece) {
+    const int64_t count = std::min(kPiece, n - begin);
+    for (int64_t t = 0; t < kTileTokens; ++t, out += kPiece) {
+      if (t < tile.count && count == kPiece) {
+        std::memcpy(out, tile.tokens[t].f32 + begin, kPiece * sizeof(float));
+      } else {
+        std::fill_n(out, kPiece, 0.0F);
+        if (t < tile.count) std::copy_n(tile.tokens[t].f32 + begin, count, out);
+      }
+    }
+  }
+}
+
 void clear_token(int64_t groups, size_t t, Int8TileGroup* tile) {
   for (int64_t g = 0; g < groups; ++g) {
     std::memset(tile[g].codes[t], 0, kGroup);
@@ -120,9 +141,11 @@ void ActivationBatch::fill(const KernelTable& kernels, int64_t begin, int64_t en
 
 void ActivationTiles::reset(ActivationFormat format, int64_t tiles, int64_t n) {
   format_ = format;
+  n_ = n;
   groups_ = groups_of(n, kGroup);
   counts_.assign(static_cast<size_t>(tiles), 0);
   make_room(tokens_, static_cast<size_t>(tiles * kTileTokens));
+  if (format == ActivationFormat::F32) make_room(f32_, static_cast<size_t>(tiles * f32_each(n)));
   if (format == ActivationFormat::Int8) make_room(int8_, static_cast<size_t>(tiles * groups_));
 }
 
@@ -133,8 +156,10 @@ void ActivationTiles::add(int64_t tile, const Activation& token) {
 }
 
 void ActivationTiles::fill(int64_t begin, int64_t end) {
-  if (format_ != ActivationFormat::Int8) return;
-  for (int64_t i = begin; i < end; ++i) {
+  for (int64_t i = begin; i < end && format_ == ActivationFormat::F32; ++i) {
+    put_f32(tile(i), n_, f32_.data() + i * f32_each(n_));
+  }
+  for (int64_t i = begin; i < end && format_ == ActivationFormat::Int8; ++i) {
     Int8TileGroup* groups = int8_.data() + i * groups_;
     const ActivationTile present = tile(i);
     for (int64_t t = 0; t < kTileTokens; ++t) {
@@ -150,6 +175,7 @@ void ActivationTiles::fill(int64_t begin, int64_t end) {
 ActivationTile ActivationTiles::tile(int64_t i) const noexcept {
   return {.count = counts_[static_cast<size_t>(i)],
           .tokens = tokens_.data() + i * kTileTokens,
+          .f32 = format_ == ActivationFormat::F32 ? f32_.data() + i * f32_each(n_) : nullptr,
           .int8 = format_ == ActivationFormat::Int8 ? int8_.data() + i * groups_ : nullptr};
 }
 

@@ -58,9 +58,11 @@ class ActivationTiles {
 
  private:
   ActivationFormat format_ = ActivationFormat::F32;
+  int64_t n_ = 0;
   int64_t groups_ = 0;
   std::vector<int64_t> counts_;
   std::vector<Activation> tokens_;  // 16 places per tile
+  std::vector<float> f32_;
   std::vector<Int8TileGroup> int8_;
 };
 

@@ -11,6 +11,8 @@ namespace lethe::kernels {
 
 /// to_bf16, quantize_int8.
 void install_avx512_activations(KernelTable& table) noexcept;
+/// dot_f32, fma_row_f32, fma_rows_f32; row_dot and tile of F32.
+void install_avx512_f32(KernelTable& table) noexcept;
 /// rows_dot of the encodings with Int8 activations.
 void install_avx512_int8_rows(KernelTable& table) noexcept;
 /// int8_tile.

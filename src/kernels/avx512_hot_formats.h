@@ -302,5 +302,86 @@ struct HotQ2_K : Hot<Q2_K, 0> {
   }
 };
 
+/// The codebook of IQ2_XXS with 2 bits for each of 8 magnitudes, and those.
+struct Iq2xxsWords {
+  alignas(64) uint16_t words[256];
+  uint8_t magnitudes[4];
+};
+constexpr Iq2xxsWords make_iq2xxs_words() noexcept {
+  Iq2xxsWords out{{}, {8, 25, 43, 0}};
+  for (int i = 0; i < 256; ++i) {
+    int word = 0;
+    for (int j = 0; j < 8; ++j) {
+      int index = 0;
+      while (out.magnitudes[index] != kIq2xxsGrid[i][j]) ++index;
+      word |= index << (2 * j);
+    }
+    out.words[i] = static_cast<uint16_t>(word);
+  }
+  return out;
+}
+constexpr Iq2xxsWords kIq2xxsWords = make_iq2xxs_words();
+
+struct HotIQ2_XXS : Hot<IQ2_XXS, 128> {
+  LETHE_AVX512_INLINE static void order(__m512i*) noexcept {}
+
+  /// The words of 32 indices, each in a word.
+  LETHE_AVX512_INLINE static __m512i words_of(__m512i index) noexcept {
+    const uint16_t* table = kIq2xxsWords.words;
+    const auto of64 = [&](int first) {
+      return _mm512_permutex2var_epi16(load512(table + first), index, load512(table + first + 32));
+    };
+    const __mmask32 bit6 = _mm512_test_epi16_mask(index, _mm512_set1_epi16(64));
+    const __mmask32 bit7 = _mm512_test_epi16_mask(index, _mm512_set1_epi16(128));
+    const __m512i low = _mm512_mask_mov_epi16(of64(0), bit6, of64(64));
+    const __m512i high = _mm512_mask_mov_epi16(of64(128), bit6, of64(192));
+    return _mm512_mask_mov_epi16(low, bit7, high);
+  }
+  LETHE_AVX512_INLINE static __m512i odd_words(const WideStep& s) noexcept {
+    const __m512i odd =
+        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_epi32(load512(s.data + 2), odd, load512(s.data + kStepBytes + 2));
+  }
+  LETHE_AVX512_INLINE static void sums(const WideStep& s, const __m512i* x, __m512i* out) noexcept {
+    const __m512i even =
+        _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    const __m512i indices =
+        _mm512_permutex2var_epi32(load512(s.data + 2), even, load512(s.data + kStepBytes + 2));
+    // Fields of 7 bits at 0, 7, 14, 21 of each dword; the table ignores what is above them.
+    const __m512i fields =
+        _mm512_multishift_epi64_epi8(_mm512_set1_epi64(0x352e2720150e0700), odd_words(s));
+    alignas(64) uint64_t signs[8];
+    _mm512_store_si512(
+        signs, _mm512_permutex2var_epi8(load512(kIq2Signs), fields, load512(kIq2Signs + 64)));
+    const __m512i words[2] = {
+        words_of(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(indices))),
+        words_of(_mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(indices, 1)))};
+    const __m512i pairs = _mm512_set1_epi64(0x0e0c0a0806040200);
+    const __m512i plus = _mm512_set1_epi32(0x00ab9988);   // 128 + {8, 25, 43}
+    const __m512i minus = _mm512_set1_epi32(0x00556778);  // 128 - {8, 25, 43}
+    __m512i acc[8];
+#pragma GCC unroll 8
+    for (int v = 0; v < 8; ++v) {
+      // Word 8 (v % 4) + q to qword q.
+      const __m512i to_qwords = _mm512_add_epi64(_mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7),
+                                                 _mm512_set1_epi64(8 * (v % 4)));
+      const __m512i codes =
+          _mm512_multishift_epi64_epi8(pairs, _mm512_permutexvar_epi16(to_qwords, words[v / 4]));
+      const __m512i u = _mm512_mask_permutexvar_epi8(_mm512_permutexvar_epi8(codes, plus), signs[v],
+                                                     codes, minus);
+      acc[v] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, x[v]);
+    }
+    __m512i halves[2];
+    natural_halves(acc, halves);
+    out[0] = _mm512_add_epi32(halves[0], halves[1]);
+  }
+  LETHE_AVX512_INLINE static void scales(const WideStep& s, __m512* out, __m512*) noexcept {
+    const __m512 d = two_halves(s.data, s.data + kStepBytes);
+    const __m512 n = _mm512_cvtepi32_ps(_mm512_srli_epi32(odd_words(s), 28));
+    out[0] = _mm512_mul_ps(_mm512_mul_ps(d, _mm512_add_ps(_mm512_set1_ps(0.5F), n)),
+                           _mm512_set1_ps(0.25F));
+  }
+};
+
 }  // namespace
 }  // namespace lethe::kernels

@@ -223,7 +223,7 @@ void install_avx512_int8_rows(KernelTable& table) noexcept {
   set<HotQ6_K>(table, Encoding::Q6_K);
   set<Widened<IQ1_S>>(table, Encoding::IQ1_S);
   set<Widened<IQ1_M>>(table, Encoding::IQ1_M);
-  set<Widened<IQ2_XXS>>(table, Encoding::IQ2_XXS);
+  set<HotIQ2_XXS>(table, Encoding::IQ2_XXS);
   set<Widened<IQ2_XS>>(table, Encoding::IQ2_XS);
   set<Widened<IQ2_S>>(table, Encoding::IQ2_S);
   set<Widened<IQ3_XXS>>(table, Encoding::IQ3_XXS);

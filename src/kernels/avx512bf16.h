@@ -10,7 +10,8 @@
 // Weights become bf16 without their scale, exactly. Columns are taken in blocks: those of one
 // scale, 128 for BF16. A block is summed in 16 lanes: each 32 elements add the pairs (2l, 2l + 1)
 // to lane l, as the instruction does (two products, subnormal inputs and results as zero). Then
-// lane l of the total gets scale * block, fused, and the 16 lanes are added in a tree as dot_f32's.
+// lane l of the total gets scale * block, rounded, and the 16 lanes are added in a tree as
+// dot_f32's.
 
 namespace lethe::kernels {
 

@@ -106,7 +106,7 @@ struct Fp8Row {
 
 LETHE_AVX512_INLINE __m512 add_block(__m512 total, __m512 block, float scale,
                                      bool scaled) noexcept {
-  return scaled ? _mm512_fmadd_ps(block, _mm512_set1_ps(scale), total)
+  return scaled ? _mm512_add_ps(total, _mm512_mul_ps(block, _mm512_set1_ps(scale)))
                 : _mm512_add_ps(total, block);
 }
 
@@ -179,65 +179,63 @@ void row_dot(const WeightRow& row, int64_t n, const Activation* tokens, int64_t 
   for (int64_t t = 0; t < num_tokens; ++t) rows_dot<Format>(&row, 1, n, tokens[t], out + t);
 }
 
-// --- tiles: a panel holds 16 rows of bf16, padded with zeros to whole vectors, then a scale per
-// 32 columns of each (those of one block are the same), then the columns of a block.
+// --- tiles: a panel holds 32 columns of 16 rows after the other, as bf16 and padded with zeros,
+// row by row; then for each 32 columns the scales of the rows; then the columns of a block of
+// scales.
 
 struct Panel {
-  const uint16_t* weights;  // [16, padded]
-  const float* scales;      // [16, padded / 32]
-  int64_t padded;
+  std::byte* bytes;
+  int64_t pieces;
 
-  static constexpr int64_t kGroupBytes = 16 * (2 * kPiece + 4) + 64;
+  static constexpr int64_t kPieceBytes = kPanelRows * 2 * kPiece;
+  static constexpr int64_t kGroupBytes = kPieceBytes + kPanelRows * 4 + 64;
   Panel(const std::byte* panel, int64_t n) noexcept
-      : weights(reinterpret_cast<const uint16_t*>(panel)),
-        scales(reinterpret_cast<const float*>(panel)),
-        padded((n + kPiece - 1) / kPiece * kPiece) {
-    scales = reinterpret_cast<const float*>(panel + 16 * 2 * padded);
+      : bytes(const_cast<std::byte*>(panel)), pieces((n + kPiece - 1) / kPiece) {}
+  LETHE_AVX512_INLINE std::byte* weights(int64_t piece, int64_t row) const noexcept {
+    return bytes + piece * kPieceBytes + row * 2 * kPiece;
   }
-  /// Columns of a block, kept behind the scales.
-  const int64_t* columns() const noexcept {
-    return reinterpret_cast<const int64_t*>(scales + 16 * padded / kPiece);
+  LETHE_AVX512_INLINE float* scales(int64_t piece) const noexcept {
+    return reinterpret_cast<float*>(bytes + pieces * kPieceBytes) + piece * kPanelRows;
+  }
+  LETHE_AVX512_INLINE int64_t& block_columns() const noexcept {
+    return *reinterpret_cast<int64_t*>(scales(pieces));
   }
 };
 
 template <typename Format>
 void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* bytes) noexcept {
   const Panel panel(bytes, n);
-  auto* weights = const_cast<uint16_t*>(panel.weights);
-  auto* scales = const_cast<float*>(panel.scales);
   const int64_t columns = Format::block_columns(rows[0]);
-  *const_cast<int64_t*>(panel.columns()) = columns;
-  const int64_t pieces = panel.padded / kPiece;
-  for (int64_t r = 0; r < 16; ++r, weights += panel.padded, scales += pieces) {
-    if (r >= num_rows) {
-      __builtin_memset(weights, 0, static_cast<size_t>(2 * panel.padded));
-      __builtin_memset(scales, 0, static_cast<size_t>(4 * pieces));
-      continue;
+  panel.block_columns() = columns;
+  for (int64_t r = 0; r < kPanelRows; ++r) {
+    for (int64_t piece = 0; piece < panel.pieces; piece += 2) {
+      const int64_t rest = n - piece * kPiece;
+      __m512i w[2] = {};
+      if (r < num_rows) {
+        if (rest >= 64) {
+          Format::load64(rows[r].data, piece * kPiece, w);
+        } else {
+          Format::load_tail(rows[r].data, piece * kPiece, rest, w);
+        }
+      }
+      _mm512_store_si512(panel.weights(piece, r), w[0]);
+      if (rest > kPiece) _mm512_store_si512(panel.weights(piece + 1, r), w[1]);
     }
-    __m512i w[2];
-    int64_t i = 0;
-    for (; i + 64 <= n; i += 64) {
-      Format::load64(rows[r].data, i, w);
-      _mm512_storeu_si512(weights + i, w[0]);
-      _mm512_storeu_si512(weights + i + kPiece, w[1]);
+    for (int64_t piece = 0; piece < panel.pieces; ++piece) {
+      panel.scales(piece)[r] =
+          r < num_rows ? Format::scale(rows[r], piece * kPiece / columns) : 0.0F;
     }
-    if (i < n) {
-      Format::load_tail(rows[r].data, i, n - i, w);
-      _mm512_storeu_si512(weights + i, w[0]);
-      if (n - i > kPiece) _mm512_storeu_si512(weights + i + kPiece, w[1]);
-    }
-    for (int64_t p = 0; p < pieces; ++p) scales[p] = Format::scale(rows[r], p * kPiece / columns);
   }
 }
 
 /// 32 columns of kTogether rows and tokens.
 template <int kTokens>
-LETHE_AVX512_INLINE void add_piece(const uint16_t* weights, int64_t stride,
-                                   const uint16_t* const* x, int64_t column, __mmask32 present,
+LETHE_AVX512_INLINE void add_piece(const std::byte* weights, const uint16_t* const* x,
+                                   int64_t column, __mmask32 present,
                                    __m512 (*sums)[kTogether]) noexcept {
   __m512i w[kTogether];
 #pragma GCC unroll 4
-  for (int r = 0; r < kTogether; ++r) w[r] = load512(weights + r * stride + column);
+  for (int r = 0; r < kTogether; ++r) w[r] = load512(weights + 2 * kPiece * r);
 #pragma GCC unroll 4
   for (int t = 0; t < kTokens; ++t) {
     const __m512i v = _mm512_maskz_loadu_epi16(present, x[t] + column);
@@ -246,16 +244,14 @@ LETHE_AVX512_INLINE void add_piece(const uint16_t* weights, int64_t stride,
   }
 }
 
-/// Lanes of the sums of a tile, [token][row].
-using Totals = __m512 (*)[kPanelRows];
+/// Lanes of the sums of kTogether rows, [token][row].
+using Totals = __m512 (*)[kTogether];
 
 /// Adds columns [begin, end), whole blocks or to the end of a row, of kTogether rows.
 template <bool kScaled, int kTokens>
 void multiply(const Panel& panel, int64_t row, int64_t begin, int64_t end, const Activation* tokens,
               Totals totals) noexcept {
-  const int64_t columns = *panel.columns();
-  const int64_t pieces = panel.padded / kPiece;
-  const uint16_t* weights = panel.weights + row * panel.padded;
+  const int64_t columns = panel.block_columns();
   const uint16_t* x[kTokens];
   for (int t = 0; t < kTokens; ++t) x[t] = tokens[t].bf16;
   for (; begin < end; begin += columns) {
@@ -267,27 +263,37 @@ void multiply(const Panel& panel, int64_t row, int64_t begin, int64_t end, const
       for (int r = 0; r < kTogether; ++r) sums[t][r] = _mm512_setzero_ps();
     }
     int64_t i = begin;
+    if (block_end - begin == 128) {
+#pragma GCC unroll 4
+      for (int piece = 0; piece < 4; ++piece, i += kPiece) {
+        add_piece<kTokens>(panel.weights(i / kPiece, row), x, i, 0xffffffff, sums);
+      }
+    }
     for (; i + kPiece <= block_end; i += kPiece) {
-      add_piece<kTokens>(weights, panel.padded, x, i, 0xffffffff, sums);
+      add_piece<kTokens>(panel.weights(i / kPiece, row), x, i, 0xffffffff, sums);
     }
     if (i < block_end) {
       const auto present = static_cast<__mmask32>((uint64_t{1} << (block_end - i)) - 1);
-      add_piece<kTokens>(weights, panel.padded, x, i, present, sums);
+      add_piece<kTokens>(panel.weights(i / kPiece, row), x, i, present, sums);
     }
-    const float* scales = panel.scales + row * pieces + begin / kPiece;
+    const float* scales = panel.scales(begin / kPiece) + row;
 #pragma GCC unroll 4
     for (int r = 0; r < kTogether; ++r) {
 #pragma GCC unroll 4
       for (int t = 0; t < kTokens; ++t) {
-        __m512& total = totals[t][row + r];
-        total = add_block(total, sums[t][r], scales[r * pieces], kScaled);
+        __m512& total = totals[t][r];
+        total = add_block(total, sums[t][r], scales[r], kScaled);
       }
     }
   }
 }
 
-/// reduce() of 16 vectors, to a lane each.
-__m512 reduce16(const __m512* v) noexcept {
+/// reduce() of the vectors of 16 rows, to a lane each.
+__m512 reduce16(const __m512 (*totals)[kTogether]) noexcept {
+  __m512 v[kPanelRows];
+  for (int r = 0; r < kPanelRows; ++r) {
+    v[r] = totals[r / kTogether * kTileTokens][r % kTogether];
+  }
   __m512 a[8];
   for (int i = 0; i < 8; ++i) {
     a[i] = _mm512_add_ps(_mm512_shuffle_f32x4(v[i], v[i + 8], 0x44),
@@ -317,30 +323,33 @@ void tile_dot(const std::byte* bytes, int64_t num_rows, int64_t n, const Activat
               float* out, int64_t out_stride) noexcept {
   constexpr int64_t kPart = 256;
   const Panel panel(bytes, n);
-  const int64_t columns = *panel.columns();
+  const int64_t columns = panel.block_columns();
   const int64_t part = columns >= kPart ? columns : kPart / columns * columns;
-  __m512 totals[kTileTokens][kPanelRows];
-  for (int64_t t = 0; t < tile.count; ++t) {
-    for (int64_t r = 0; r < kPanelRows; ++r) totals[t][r] = _mm512_setzero_ps();
+  __m512 totals[kPanelRows / kTogether][kTileTokens][kTogether];
+  for (auto& rows : totals) {
+    for (auto& token : rows) {
+      for (__m512& total : token) total = _mm512_setzero_ps();
+    }
   }
   for (int64_t begin = 0; begin < n; begin += part) {
     const int64_t end = begin + part < n ? begin + part : n;
     for (int64_t r = 0; r < num_rows; r += kTogether) {
+      const Totals sums = totals[r / kTogether];
       int64_t t = 0;
       for (; t + kTogether <= tile.count; t += kTogether) {
-        multiply<kScaled, kTogether>(panel, r, begin, end, tile.tokens + t, totals + t);
+        multiply<kScaled, kTogether>(panel, r, begin, end, tile.tokens + t, sums + t);
       }
       for (; t + 2 <= tile.count; t += 2) {
-        multiply<kScaled, 2>(panel, r, begin, end, tile.tokens + t, totals + t);
+        multiply<kScaled, 2>(panel, r, begin, end, tile.tokens + t, sums + t);
       }
       if (t < tile.count) {
-        multiply<kScaled, 1>(panel, r, begin, end, tile.tokens + t, totals + t);
+        multiply<kScaled, 1>(panel, r, begin, end, tile.tokens + t, sums + t);
       }
     }
   }
   const auto present = static_cast<__mmask16>((1u << num_rows) - 1);
   for (int64_t t = 0; t < tile.count; ++t) {
-    _mm512_mask_storeu_ps(out + t * out_stride, present, reduce16(totals[t]));
+    _mm512_mask_storeu_ps(out + t * out_stride, present, reduce16(totals[0] + t));
   }
 }
 

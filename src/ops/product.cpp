@@ -36,6 +36,11 @@ Scratch& scratch() {
   return buffer;
 }
 
+Scratch& decode_scratch() {
+  thread_local Scratch buffer;
+  return buffer;
+}
+
 /// `official`: each weight row decoded once, dot products in f64.
 void official_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
   const int64_t n = p.w.in_features();
@@ -65,28 +70,6 @@ void dot_by_rows(const Product& p, kernels::RowDot row_dot,
   }
 }
 
-/// The dot products of f32 rows, with each weight row decoded to one.
-void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
-  const int64_t n = p.w.in_features();
-  const bool stored = p.w.weight.encoding == quant::Encoding::F32;
-  const auto row_dot = p.device.kernels().row_dot[static_cast<size_t>(quant::Encoding::F32)];
-  constexpr int64_t kBlock = 16;
-  kernels::WeightRow rows[kBlock];
-  for (int64_t first = begin; first < end; first += kBlock) {
-    const int64_t count = std::min(kBlock, end - first);
-    std::byte* decoded = stored ? nullptr : scratch().bytes(count * n * 4);
-    for (int64_t r = 0; r < count; ++r) {
-      if (stored) {
-        rows[r] = kernels::weight_row(p.w.weight, first + r);
-      } else {
-        rows[r] = {.data = decoded + r * n * 4};
-        quant::decode_row(p.w.weight, first + r, reinterpret_cast<float*>(decoded + r * n * 4));
-      }
-    }
-    dot_by_rows(p, row_dot, {rows, static_cast<size_t>(count)}, out + (first - begin), out_stride);
-  }
-}
-
 /// Panels of 16 rows, each multiplied with every tile.
 void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
                   std::span<const kernels::WeightRow> rows, float* out, int64_t out_stride) {
@@ -111,6 +94,33 @@ void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
                    n, p.tiles->tile(p.first_tile + i), out + i * kTileTokens * out_stride + r,
                    out_stride);
       }
+    }
+  }
+}
+
+/// The dot products of f32 rows, with each weight row decoded to one.
+void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
+  const int64_t n = p.w.in_features();
+  const bool stored = p.w.weight.encoding == quant::Encoding::F32;
+  constexpr auto kF32 = static_cast<size_t>(quant::Encoding::F32);
+  constexpr int64_t kBlock = 16;
+  kernels::WeightRow rows[kBlock];
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int64_t count = std::min(kBlock, end - first);
+    std::byte* decoded = stored ? nullptr : decode_scratch().bytes(count * n * 4);
+    for (int64_t r = 0; r < count; ++r) {
+      if (stored) {
+        rows[r] = kernels::weight_row(p.w.weight, first + r);
+      } else {
+        rows[r] = {.data = decoded + r * n * 4};
+        quant::decode_row(p.w.weight, first + r, reinterpret_cast<float*>(decoded + r * n * 4));
+      }
+    }
+    const std::span<const kernels::WeightRow> block(rows, static_cast<size_t>(count));
+    if (p.tiles != nullptr) {
+      dot_by_tiles(p, p.device.kernels().tile[kF32], block, out + (first - begin), out_stride);
+    } else {
+      dot_by_rows(p, p.device.kernels().row_dot[kF32], block, out + (first - begin), out_stride);
     }
   }
 }
@@ -149,8 +159,11 @@ kernels::ActivationFormat input_format(const Device& device, const Linear& w) {
 }
 
 bool takes_tiles(const Device& device, const Linear& w, int64_t tokens) {
-  return reads_stored(device, w) && tokens >= kLeastForTiles &&
-         device.kernels().tile[static_cast<size_t>(w.weight.encoding)].takes(w.weight.scale_block);
+  if (tokens < kLeastForTiles || device.official()) return false;
+  const auto& tiles = device.kernels().tile;
+  return reads_stored(device, w)
+             ? tiles[static_cast<size_t>(w.weight.encoding)].takes(w.weight.scale_block)
+             : tiles[static_cast<size_t>(quant::Encoding::F32)].takes(0);
 }
 
 void fill(const Device& device, kernels::ActivationBatch& batch) {
