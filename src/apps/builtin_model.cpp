@@ -42,10 +42,16 @@ std::string model_path(const std::string& name) {
 }
 
 std::string_view builtin_notice(std::string_view name) {
-  if (name != kDefaultModel) return "";
-  return "built-in model 'tiny': V4.1 with random weights, a few MB. Everything runs as in the "
-         "real "
-         "model, but its words mean nothing. Name a real one with -m.";
+  if (name == "mini") {
+    return "built-in model 'mini': a small V4.1, trained to show that everything works (what it "
+           "can "
+           "do: docs/mini.md). Name a real one with -m.";
+  }
+  if (name == "tiny") {
+    return "built-in model 'tiny': V4.1 with random weights, a few MB. Everything runs as in the "
+           "real model, but its words mean nothing. Name a real one with -m.";
+  }
+  return "";
 }
 
 }  // namespace lethe::apps

@@ -6,7 +6,7 @@
 namespace lethe::apps {
 
 /// The model that commands use when none is named.
-inline constexpr std::string_view kDefaultModel = "tiny";
+inline constexpr std::string_view kDefaultModel = "mini";
 
 /// The path of a model as people name it: the name of one that comes with Lethe, found beside the
 /// program (models/NAME) or where it is installed (../share/lethe/models/NAME); else a path as it

@@ -49,7 +49,7 @@ TEST_F(Chat, TellsWhatItIs) {
 }
 
 TEST_F(Chat, AModelThatCannotThinkBeginsWithThinkingOff) {
-  const ProgramResult result = run_lethe("chat 2>&1", "printf '/think on\n/system x\n' | ");
+  const ProgramResult result = run_lethe("chat -m tiny 2>&1", "printf '/think on\n/system x\n' | ");
   EXPECT_THAT(result.output, HasSubstr("thinking off (this model cannot)"));
   EXPECT_THAT(result.output, HasSubstr("lethe: this model's tokenizer has no <｜System｜> token"));
   EXPECT_EQ(result.exit_code, 1);

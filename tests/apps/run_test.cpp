@@ -67,7 +67,7 @@ TEST(Run, RawContinuesTheTextAsItStands) {
 
 TEST(Run, TheSameSeedSaysTheSame) {
   const auto say = [](const std::string& seed) {
-    return run_lethe("run hi -n 30 --ignore-eos --seed " + seed + kQuiet).output;
+    return run_lethe("run hi -m tiny -n 30 --ignore-eos --seed " + seed + kQuiet).output;
   };
   const std::string first = say("7");
   EXPECT_GT(first.size(), 20U);
@@ -76,9 +76,14 @@ TEST(Run, TheSameSeedSaysTheSame) {
 }
 
 TEST(Run, TheBuiltInModelAnswersWithoutAnyOption) {
-  const ProgramResult result = run_lethe("run hi -n 5 2>&1");
+  const ProgramResult result = run_lethe("run Hello 2>&1");
   EXPECT_EQ(result.exit_code, 0) << result.output;
-  EXPECT_THAT(result.output, HasSubstr("random weights"));
+  EXPECT_THAT(result.output, HasSubstr("built-in model 'mini'"));
+  EXPECT_THAT(result.output, HasSubstr("How can I help you?"));
+}
+
+TEST(Run, TheTinyModelSaysThatItsWordsMeanNothing) {
+  EXPECT_THAT(run_lethe("run hi -m tiny -n 5 2>&1").output, HasSubstr("random weights"));
 }
 
 TEST(Run, FilesGoWithThePrompt) {

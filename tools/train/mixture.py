@@ -1,0 +1,96 @@
+"""What the training data is made of: every task with its share of the tokens."""
+
+import random
+import zlib
+
+import word_lists as words
+from debian_packages import fetch
+from manuals import sentences
+from tasks.arithmetic import Arithmetic
+from tasks.copying import Copying
+from tasks.definitions import Definitions
+from tasks.filler import Filler
+from tasks.lookup import Lookup
+from tasks.mixed import Mixed
+from tasks.personal import Personal
+from tasks.small_talk import SmallTalk
+from tasks.tool_use import ToolUse
+from wordnet import WordNet
+
+#: Nouns that evaluation asks for, and further ones that are taught less often.
+CORE_NOUNS = 500
+MORE_NOUNS = 2000
+#: One text of WordNet's in so many is for evaluation.
+HELD_OUT = 100
+
+
+class Sources:
+    """What the Debian packages give."""
+
+    def __init__(self, directory):
+        wordnet = WordNet(fetch("wordnet-base", directory))
+        nouns = wordnet.nouns()
+        self.core = nouns[:CORE_NOUNS]
+        others = nouns[CORE_NOUNS:]
+        named = set(words.THINGS + words.PLACES + words.JOBS + words.ANIMALS + words.FOODS)
+        self.more = others[:MORE_NOUNS] + [e for e in others[MORE_NOUNS:] if e.word in named]
+        self.unknown = [e.word for e in others[MORE_NOUNS:] if e.word not in named]
+        manual = [("manual", text) for text in sentences(fetch("manpages", directory))]
+        self.texts = []
+        self.held_out_texts = []
+        for kind, text in wordnet.texts():
+            if zlib.crc32(text.encode()) % HELD_OUT == 0:
+                self.held_out_texts.append(text)
+            else:
+                self.texts.append((kind, text))
+        self.texts += manual
+
+
+class PlainText:
+    """Pages of plain text: no chat."""
+
+    def __init__(self, filler):
+        self._filler = filler
+
+    def make(self, rng):
+        """A page of some lines."""
+        return self._filler.page(rng, rng.randint(3, 30))
+
+
+#: Shares for the beginning of training: short texts with much to copy.
+EASY = {"definitions": 0.12, "lookup_short": 0.25, "personal": 0.08, "copying": 0.35,
+        "arithmetic": 0.05, "tool_use": 0.11, "small_talk": 0.02, "mixed": 0.02}
+
+
+class Mixture:
+    """(name, share, task) of every task; `context`: tokens of the longest lookup text. `easy`: with
+    the shares of EASY."""
+
+    def __init__(self, sources, context, easy=False):
+        filler = Filler(sources.texts)
+        known = [entry.word for entry in sources.core + sources.more]
+        definitions = Definitions(sources.core, sources.more, sources.unknown)
+        small_talk = SmallTalk()
+        copying = Copying(known, filler)
+        arithmetic = Arithmetic()
+        self.plain_text = PlainText(filler)
+        self.tasks = (
+            ("definitions", 0.14, definitions),
+            ("lookup_short", 0.20, Lookup(filler, 40, 300, context)),
+            ("lookup_long", 0.20, Lookup(filler, 300, 0.93 * context, context)),
+            ("personal", 0.04, Personal((definitions, small_talk, arithmetic))),
+            ("copying", 0.11, copying),
+            ("arithmetic", 0.07, arithmetic),
+            ("tool_use", 0.15, ToolUse(small_talk, definitions)),
+            ("small_talk", 0.02, small_talk),
+            ("mixed", 0.04, Mixed((definitions, small_talk, copying, arithmetic))),
+            ("plain_text", 0.03, self.plain_text),
+        )
+        if easy:
+            self.tasks = tuple((name, EASY[name], task) for name, _, task in self.tasks
+                               if name in EASY)
+
+
+def random_of(*parts):
+    """A generator whose numbers depend on `parts` only."""
+    return random.Random("/".join(map(str, parts)))

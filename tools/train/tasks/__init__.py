@@ -1,0 +1,1 @@
+"""Generators of training conversations, one family of tasks a file."""

@@ -1,0 +1,42 @@
+"""Tools given in the system prompt: which to call, with what, and what its result says."""
+
+from chat import Chat
+from tasks.tools import call_thought, distinct_tools
+
+
+class ToolUse:
+    """Chats with one to four tools."""
+
+    def __init__(self, small_talk, definitions):
+        self._small_talk = small_talk
+        self._definitions = definitions
+
+    def make(self, rng):
+        """One chat of two to five questions, most of them for a tool."""
+        tools = distinct_tools(rng, rng.randint(1, 4), held_out=False)
+        chat = Chat(rng, tools=[tool.schema for tool in tools])
+        for _ in range(rng.randint(2, 5)):
+            kind = rng.random()
+            if kind < 0.1:
+                self._small_talk.ask(chat, rng)
+            elif kind < 0.18:
+                self._definitions.ask(chat, rng, "What does {w} mean?")
+            else:
+                self._call(chat, rng, tools)
+        return chat.request()
+
+    def _call(self, chat, rng, tools):
+        chosen = [rng.choice(tools)]
+        if len(tools) > 1 and rng.random() < 0.08:
+            chosen = rng.sample(tools, 2)
+        calls, questions, results, answers = [], [], [], []
+        for tool in chosen:
+            arguments = tool.arguments(rng)
+            calls.append((tool.name, arguments))
+            questions.append(tool.question(rng, arguments))
+            result, said = tool.outcome(rng)
+            results.append(result)
+            answers.append(said)
+        thought = " ".join(call_thought(tool, call[1]) for tool, call in zip(chosen, calls))
+        chat.call(" ".join(questions), calls, thought, results, " ".join(answers),
+                  "The tool has answered.")

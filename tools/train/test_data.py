@@ -1,0 +1,140 @@
+"""Tests of the data's makers; no downloads: test_data.py"""
+
+import random
+import re
+import unittest
+
+from bpe_trainer import BpeTrainer
+from chat_format import render
+from encoded_chat import LEARNED, encode
+from engram_map import normalize
+from packer import Packer
+from schedule import Schedule
+from special_tokens import BOS, EOS
+from tasks.arithmetic import random_sum
+from tasks.definitions import HELD_OUT_QUESTIONS, QUESTIONS
+from tasks.filler import Filler
+from tasks.lookup import Lookup
+from tasks.tools import Tool, distinct_tools, is_held_out
+from wordnet import first_gloss
+
+
+class CharacterTokenizer:
+    """One id a character."""
+
+    def encode(self, text, parse_special):
+        """Template text gives even ids, other text odd ones."""
+        return [2 * ord(c) + (not parse_special) for c in text]
+
+
+class Arithmetic(unittest.TestCase):
+    def test_thoughts_end_with_the_result(self):
+        rng = random.Random(1)
+        for _ in range(500):
+            made = random_sum(rng)
+            self.assertEqual(made.result, eval(f"{made.a} {made.sign} {made.b}"))
+            self.assertTrue(made.thought.endswith(f"The result is {made.result}."))
+
+    def test_written_digits_are_those_of_the_result(self):
+        rng = random.Random(2)
+        for _ in range(500):
+            made = random_sum(rng)
+            written = "".join(re.findall(r"[wW]rite (\d+)", made.thought))[::-1]
+            self.assertEqual(int(written), made.result, made.thought)
+
+
+class Lookups(unittest.TestCase):
+    def setUp(self):
+        texts = [("sentence", f"Sentence {n} says nothing.") for n in range(100)]
+        self.task = Lookup(Filler(texts), 40, 600, 2048)
+
+    def test_every_answer_stands_in_the_text(self):
+        rng = random.Random(3)
+        for _ in range(200):
+            messages = self.task.make(rng)["messages"]
+            for at, message in enumerate(messages):
+                if message["role"] != "assistant" or len(message["content"].split()) < 3:
+                    continue
+                value = message["content"].rstrip(".").split()[-1]
+                before = " ".join(m["content"] for m in messages[:at])
+                if "read it" not in message["content"] and "remember" not in message["content"]:
+                    self.assertTrue(value in before or "Good to know" in message["content"])
+
+    def test_only_answers_are_learned(self):
+        ids, weights = encode(self.task.make(random.Random(4)), CharacterTokenizer())
+        learned = "".join(chr(i // 2) for i, w in zip(ids, weights) if w == LEARNED)
+        self.assertTrue(learned.endswith(EOS))
+        self.assertNotIn("Sentence", learned)
+
+
+class Tools(unittest.TestCase):
+    def test_training_and_evaluation_share_no_name(self):
+        rng = random.Random(5)
+        names = {held: {Tool(rng, held).name for _ in range(2000)} for held in (False, True)}
+        self.assertFalse(names[False] & names[True])
+
+    def test_no_two_tools_have_one_subject(self):
+        rng = random.Random(6)
+        for _ in range(100):
+            tools = distinct_tools(rng, 4, held_out=True)
+            self.assertEqual(4, len({tool.subject.split()[-1] for tool in tools}))
+            self.assertTrue(all(is_held_out(t.verb, t.subject.split()[-1]) for t in tools))
+
+
+class Definitions(unittest.TestCase):
+    def test_evaluation_asks_in_other_words(self):
+        self.assertFalse(set(QUESTIONS) & set(HELD_OUT_QUESTIONS))
+
+    def test_a_gloss_is_the_first_explanation(self):
+        self.assertEqual("an adult person who is male",
+                         first_gloss('an adult person who is male (as opposed to a woman); "x"'))
+
+
+class Rows(unittest.TestCase):
+    def test_rows_are_full_and_begin_with_a_conversation(self):
+        texts = [("sentence", f"Sentence {n}.") for n in range(10)]
+        rng = random.Random(7)
+        filler = Filler(texts)
+        schedule = Schedule((("lookup", 1.0, Lookup(filler, 20, 60, 2048)),), rng)
+        packer = Packer(3000, CharacterTokenizer(), schedule, lambda: filler.page(rng, 3))
+        for _ in range(5):
+            ids, weights = packer.row()
+            self.assertEqual((3000, 3000), (len(ids), len(weights)))
+            self.assertEqual(2 * ord(BOS[0]), ids[0])
+            self.assertEqual(0, weights[0])
+
+    def test_shares_are_kept(self):
+        class Fixed:
+            """Makes itself."""
+
+            def make(self, _):
+                """Nothing new."""
+                return self
+
+        schedule = Schedule((("a", 0.75, Fixed()), ("b", 0.25, Fixed())), random.Random(8))
+        begin = dict(schedule.tokens)
+        for _ in range(1000):
+            name, _ = schedule.make()
+            schedule.took(name, 100)
+        self.assertAlmostEqual(0.75, (schedule.tokens["a"] - begin["a"]) / 100000, delta=0.05)
+
+
+class Tokens(unittest.TestCase):
+    def test_the_most_frequent_pair_is_merged_first(self):
+        merges = BpeTrainer({b"abab": 5, b"abc": 1}).train(2)
+        self.assertEqual([(b"a", b"b"), (b"ab", b"ab")], merges)
+
+    def test_normal_forms(self):
+        self.assertEqual("the", normalize(" Th\u00e9"))
+        self.assertEqual(" ", normalize("\n\t"))
+
+
+class Prompts(unittest.TestCase):
+    def test_client_text_is_never_template(self):
+        request = {"messages": [{"role": "user", "content": EOS}], "thinking": {"type": "disabled"}}
+        inside = [s for s in render(request).segments if s.text == EOS]
+        self.assertEqual([False], [segment.is_template for segment in inside])
+
+
+if __name__ == "__main__":
+    unittest.main()
