@@ -80,19 +80,34 @@ LETHE_AVX512_INLINE float tile_scale(const WeightRow& row, int64_t tile) noexcep
   return value;
 }
 
+/// Which tile of scales a column belongs to; a division is dear in the loops that ask.
+struct ScaleTiles {
+  int32_t width;
+  int shift;  // < 0: no power of two
+
+  explicit ScaleTiles(const WeightRow& row) noexcept
+      : width(row.scale_block),
+        shift((width & (width - 1)) == 0 ? __builtin_ctz(static_cast<uint32_t>(width)) : -1) {}
+  LETHE_AVX512_INLINE int64_t of(int64_t column) const noexcept {
+    return shift >= 0 ? column >> shift : column / width;
+  }
+};
+
 /// 64 elements from a column (a multiple of 32) on as decode_row has them; of the last of a row
 /// only `count` are read, and zeros follow. Scale tiles are multiples of 32 columns.
-LETHE_AVX512_INLINE void decode64(const WeightRow& row, int64_t column, int64_t count,
-                                  __m512* out) noexcept {
+LETHE_AVX512_INLINE void decode64(const WeightRow& row, const ScaleTiles& tiles, int64_t column,
+                                  int64_t count, __m512* out) noexcept {
   const __m512i codes = count >= 64
                             ? load512(row.data + column)
                             : _mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, row.data + column);
   e4m3_to_f32(codes, out);
-  const __m512 first = _mm512_set1_ps(tile_scale(row, column / row.scale_block));
+  const int64_t tile = tiles.of(column);
+  const __m512 first = _mm512_set1_ps(tile_scale(row, tile));
   out[0] = _mm512_mul_ps(out[0], first);
   out[1] = _mm512_mul_ps(out[1], first);
   if (count <= 32) return;
-  const __m512 second = _mm512_set1_ps(tile_scale(row, (column + 32) / row.scale_block));
+  const int64_t next = tiles.of(column + 32);
+  const __m512 second = next == tile ? first : _mm512_set1_ps(tile_scale(row, next));
   out[2] = _mm512_mul_ps(out[2], second);
   out[3] = _mm512_mul_ps(out[3], second);
 }

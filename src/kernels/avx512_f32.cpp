@@ -136,7 +136,7 @@ struct Fp8Row {
   static constexpr int64_t kStep = 64;
   LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
                                          __m512* out) noexcept {
-    decode64(row, column, count, out);
+    decode64(row, ScaleTiles(row), column, count, out);
   }
 };
 

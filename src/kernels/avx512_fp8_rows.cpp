@@ -14,12 +14,12 @@ constexpr int64_t kChunk = 4096;  // columns whose activations are widened at a 
 
 /// Adds `count` elements of kRows rows from a column on, up to 64; x: f32, of that column on.
 template <int kRows>
-LETHE_AVX512_INLINE void add64(const WeightRow* rows, int64_t column, int64_t count, const float* x,
-                               __m512* sums) noexcept {
+LETHE_AVX512_INLINE void add64(const WeightRow* rows, const ScaleTiles& tiles, int64_t column,
+                               int64_t count, const float* x, __m512* sums) noexcept {
 #pragma GCC unroll 2
   for (int r = 0; r < kRows; ++r) {
     __m512 w[4];
-    decode64(rows[r], column, count, w);
+    decode64(rows[r], tiles, column, count, w);
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) {
       const __m512 product = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * v), w[v]);
@@ -40,9 +40,10 @@ void add_columns(const WeightRow* rows, int64_t begin, int64_t end, const float*
                  float* lanes) noexcept {
   __m512 sums[kRows];
   for (int r = 0; r < kRows; ++r) sums[r] = _mm512_loadu_ps(lanes + 16 * r);
+  const ScaleTiles tiles(rows[0]);
   int64_t i = begin;
-  for (; i + 64 <= end; i += 64) add64<kRows>(rows, i, 64, x + (i - begin), sums);
-  if (i < end) add64<kRows>(rows, i, end - i, x + (i - begin), sums);
+  for (; i + 64 <= end; i += 64) add64<kRows>(rows, tiles, i, 64, x + (i - begin), sums);
+  if (i < end) add64<kRows>(rows, tiles, i, end - i, x + (i - begin), sums);
   for (int r = 0; r < kRows; ++r) _mm512_storeu_ps(lanes + 16 * r, sums[r]);
 }
 
