@@ -1,0 +1,91 @@
+"""Training is determined by its seed and can be resumed; the released format is what was written.
+Run: python3 tools/train/test_training.py
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+try:
+    import torch
+except ImportError:
+    sys.exit("test_training: skipped, PyTorch is not installed")
+
+import numpy as np
+
+from checkpoint import export, load, load_slim, save_slim
+from config import Config
+from model import Model
+from quantize import quantize_weight
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ALPHABET = [chr(c) for c in range(97, 123)]
+
+
+def small_config():
+    """Every part of the architecture at its smallest."""
+    return Config(
+        vocab_size=64, hidden_size=32, moe_intermediate_size=32, num_attention_heads=2, head_dim=32,
+        qk_rope_head_dim=16, q_lora_rank=32, o_lora_rank=32, index_n_heads=2, index_head_dim=32,
+        index_topk=8, candidate_topk_blocks=4, candidate_block_size=4, sliding_window=16,
+        engram_vocab_size=50, n_routed_experts=4, dspark_n_routed_experts=2, dspark_markov_rank=8,
+        dspark_noise_token_id=63, image_token_id=62,
+    )  # fmt: skip
+
+
+def write_inputs(directory):
+    """A config, a tokenizer of single letters and rows of random text."""
+    small_config().save(os.path.join(directory, "config.json"))
+    vocabulary = {t: i for i, t in enumerate(["<b>", "<e>", "<p>", *ALPHABET])}
+    with open(os.path.join(directory, "tokenizer.json"), "w", encoding="utf-8") as file:
+        json.dump({"model": {"vocab": vocabulary}}, file)
+    tokens = np.random.default_rng(1).integers(3, 29, size=(8, 65)).astype("<u2")
+    tokens.tofile(os.path.join(directory, "tokens.u16"))
+    np.full((8, 65), 255, dtype=np.uint8).tofile(os.path.join(directory, "weights.u8"))
+    with open(os.path.join(directory, "meta.json"), "w", encoding="utf-8") as file:
+        json.dump({"rows": 8, "row_length": 65}, file)
+
+
+def train(inputs, out, *more):
+    command = [sys.executable, os.path.join(HERE, "train.py"), "--device", "cpu", "--data", inputs]
+    command += ["--tokenizer", f"{inputs}/tokenizer.json", "--config", f"{inputs}/config.json"]
+    command += ["--out", out, "--batch", "2", "--steps", "4", *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    with open(os.path.join(out, "model.safetensors"), "rb") as file:
+        return file.read()
+
+
+class TrainingTest(unittest.TestCase):
+    def test_same_seed_same_model_and_resumed(self):
+        with tempfile.TemporaryDirectory() as root:
+            inputs, one, two, three = (os.path.join(root, n) for n in ("in", "1", "2", "3"))
+            os.makedirs(inputs)
+            write_inputs(inputs)
+            whole = train(inputs, one)
+            self.assertEqual(whole, train(inputs, two))
+            train(inputs, three, "--stop-after", "2")
+            self.assertEqual(whole, train(inputs, three, "--resume"))
+            self.assertNotEqual(whole, train(inputs, two, "--seed", "2"))
+
+    def test_the_released_format_holds_the_rounded_weights(self):
+        with tempfile.TemporaryDirectory() as root:
+            model = Model(small_config(), list(range(29)), seed=3)
+            wanted = {k: quantize_weight(model.parameters.value(k), s.kind) for k, s in model.parameters.stacks.items()}
+            export(model, f"{root}/model.safetensors")
+            save_slim(model, root)
+            again = Model(small_config(), list(range(29)), seed=4)
+            load(again, f"{root}/model.safetensors")
+            for key, value in wanted.items():
+                self.assertTrue(torch.equal(again.parameters.tensor(key), value), key)
+            load_slim(again, root)
+            for key in wanted:
+                difference = (again.parameters.tensor(key) - model.parameters.value(key)).abs()
+                self.assertLessEqual(difference.max(), model.parameters.value(key).abs().max() / 200)
+
+
+if __name__ == "__main__":
+    unittest.main()
