@@ -16,5 +16,7 @@ namespace lethe::kernels {
 
 /// row_dot, rows_dot and tile of BF16.
 void install_avx512bf16_dots(KernelTable& table) noexcept;
+/// attend.
+void install_avx512bf16_attention(KernelTable& table) noexcept;
 
 }  // namespace lethe::kernels
