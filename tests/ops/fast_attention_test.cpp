@@ -161,7 +161,7 @@ TEST_P(FastAttention, SameBitsHoweverItIsSharedOut) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, FastAttention, ::testing::Bool(),
-                         [](const auto& info) { return std::string(info.param ? "V41" : "V4"); });
+                         [](const auto& family) { return std::string(family.param ? "V41" : "V4"); });
 
 }  // namespace
 }  // namespace lethe::ops
