@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -172,10 +173,11 @@ std::vector<double> pass_seconds(const Rows& rows, const Tokens& tokens) {
   const auto sets = sets_here();
   std::vector<float> out(static_cast<size_t>(rows.count * tokens.batch.size()));
   const int64_t work = rows.bytes() * tokens.batch.size();
-  const int64_t passes = std::max<int64_t>(1, (16 << 20) / work);
+  const int64_t passes = std::max<int64_t>(1, (64 << 20) / work);
   std::vector<std::vector<double>> times(sets.size());
   for (int round = 0; round < kRounds; ++round) {
     for (size_t s = 0; s < sets.size(); ++s) {
+      dot_all(*sets[s], rows, tokens, out.data());  // brings in what stays in the caches
       const std::clock_t begin = std::clock();
       for (int64_t pass = 0; pass < passes; ++pass) dot_all(*sets[s], rows, tokens, out.data());
       times[s].push_back(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC /
@@ -190,7 +192,8 @@ std::vector<double> pass_seconds(const Rows& rows, const Tokens& tokens) {
   return medians;
 }
 
-/// True if all sets agree with the scalar one bit for bit.
+/// True if all sets agree with the scalar one bit for bit, or nearly where their sums have an order
+/// of their own.
 bool sets_agree(const Rows& rows, const Tokens& tokens) {
   const auto size = static_cast<size_t>(rows.count * tokens.batch.size());
   std::vector<float> expected(size);
@@ -198,7 +201,14 @@ bool sets_agree(const Rows& rows, const Tokens& tokens) {
   dot_all(lethe::kernels::scalar_kernels(), rows, tokens, expected.data());
   for (const KernelTable* set : sets_here()) {
     dot_all(*set, rows, tokens, out.data());
-    if (std::memcmp(out.data(), expected.data(), size * sizeof(float)) != 0) return false;
+    if (set->own_bits[static_cast<size_t>(rows.encoding)]) {
+      const auto near = [](float a, float b) {
+        return std::abs(a - b) <= 1e-3F + 1e-3F * std::abs(b);
+      };
+      if (!std::equal(out.begin(), out.end(), expected.begin(), near)) return false;
+    } else if (std::memcmp(out.data(), expected.data(), size * sizeof(float)) != 0) {
+      return false;
+    }
   }
   return true;
 }

@@ -83,8 +83,10 @@ Score examine_definitions(Examinee& examinee, const ExamPapers& papers,
   std::vector<Item> items;
   for (const size_t i : spread(papers.definitions.size(), options.limit)) {
     const Definition& definition = papers.definitions[i];
-    const auto& questions = papers.definition_questions;
-    const std::string question = filled_in(questions[i % questions.size()], definition.word);
+    const auto& wordings = papers.definition_questions;
+    const std::string question =
+        filled_in(options.new_wordings ? wordings[i % wordings.size()] : "What does {w} mean?",
+                  definition.word);
     items.push_back({question,
                      fmt::format("The word {} means \"{}\".", definition.word, definition.gloss),
                      question_body(question, options.thinking)});

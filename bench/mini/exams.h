@@ -24,9 +24,10 @@ struct Score {
 struct ExamOptions {
   int64_t limit = 1000;
   bool thinking = false;
+  bool new_wordings = false;  ///< of definitions: ways to ask that training did not have
 };
 
-/// Nouns in wordings that training did not have; right: the gloss, word for word.
+/// Nouns: what does each mean? Right: the gloss, word for word.
 Score examine_definitions(Examinee& examinee, const ExamPapers& papers, const ExamOptions& options);
 
 /// Facts in texts of about `num_tokens`, ten questions a text; right: the fact as it stands there.

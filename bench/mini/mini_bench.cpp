@@ -61,10 +61,13 @@ class Bench {
   }
 
   void examine(const std::string& part, Examinee& examinee, bool thinking) {
-    const ExamOptions exam{.limit = options_.limit, .thinking = thinking};
+    ExamOptions exam{.limit = options_.limit, .thinking = thinking};
     const std::string mode = thinking ? ", thinking" : "";
     if (part == "definitions") {
       timed(part + mode, [&] { return examine_definitions(examinee, papers_, exam); });
+      exam.new_wordings = true;
+      timed(part + ", new wordings" + mode,
+            [&] { return examine_definitions(examinee, papers_, exam); });
     } else if (part == "memory") {
       timed(part + mode, [&] { return examine_memory(examinee, papers_, exam); });
     } else if (part == "arithmetic") {

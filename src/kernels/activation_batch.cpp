@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/rounding.h"
 
 namespace lethe::kernels {
 
@@ -63,16 +64,18 @@ int64_t f32_each(int64_t n) {
   return groups_of(n, kPiece) * kPiece * kTileTokens;
 }
 
-/// Of the tokens of a tile, 16 columns after the other.
+/// Of the tokens of a tile, 16 columns after the other; zeros where there is no token or column.
 void put_f32(const ActivationTile& tile, int64_t n, float* out) {
   for (int64_t begin = 0; begin < n; begin += kPiece) {
     const int64_t count = std::min(kPiece, n - begin);
     for (int64_t t = 0; t < kTileTokens; ++t, out += kPiece) {
-      if (t < tile.count && count == kPiece) {
-        std::memcpy(out, tile.tokens[t].f32 + begin, kPiece * sizeof(float));
+      if (t >= tile.count || count < kPiece) std::fill_n(out, kPiece, 0.0F);
+      if (t >= tile.count) continue;
+      const Activation& token = tile.tokens[t];
+      if (token.f32 != nullptr) {
+        std::memcpy(out, token.f32 + begin, static_cast<size_t>(count) * sizeof(float));
       } else {
-        std::fill_n(out, kPiece, 0.0F);
-        if (t < tile.count) std::copy_n(tile.tokens[t].f32 + begin, count, out);
+        std::transform(token.bf16 + begin, token.bf16 + begin + count, out, bf16_to_f32);
       }
     }
   }
@@ -145,7 +148,7 @@ void ActivationTiles::reset(ActivationFormat format, int64_t tiles, int64_t n) {
   groups_ = groups_of(n, kGroup);
   counts_.assign(static_cast<size_t>(tiles), 0);
   make_room(tokens_, static_cast<size_t>(tiles * kTileTokens));
-  if (format == ActivationFormat::F32) make_room(f32_, static_cast<size_t>(tiles * f32_each(n)));
+  if (format != ActivationFormat::Int8) make_room(f32_, static_cast<size_t>(tiles * f32_each(n)));
   if (format == ActivationFormat::Int8) make_room(int8_, static_cast<size_t>(tiles * groups_));
 }
 
@@ -156,7 +159,7 @@ void ActivationTiles::add(int64_t tile, const Activation& token) {
 }
 
 void ActivationTiles::fill(int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end && format_ == ActivationFormat::F32; ++i) {
+  for (int64_t i = begin; i < end && format_ != ActivationFormat::Int8; ++i) {
     put_f32(tile(i), n_, f32_.data() + i * f32_each(n_));
   }
   for (int64_t i = begin; i < end && format_ == ActivationFormat::Int8; ++i) {
@@ -175,7 +178,7 @@ void ActivationTiles::fill(int64_t begin, int64_t end) {
 ActivationTile ActivationTiles::tile(int64_t i) const noexcept {
   return {.count = counts_[static_cast<size_t>(i)],
           .tokens = tokens_.data() + i * kTileTokens,
-          .f32 = format_ == ActivationFormat::F32 ? f32_.data() + i * f32_each(n_) : nullptr,
+          .f32 = format_ != ActivationFormat::Int8 ? f32_.data() + i * f32_each(n_) : nullptr,
           .int8 = format_ == ActivationFormat::Int8 ? int8_.data() + i * groups_ : nullptr};
 }
 

@@ -1,5 +1,5 @@
 #include "kernels/avx512.h"
-#include "kernels/avx512_vectors.h"
+#include "kernels/avx512_e4m3.h"
 
 // f32: plain dots, rows added to rows, row dots and tiles. Sums as in the scalar set: 16 lanes, a
 // vector here, with separate multiplications and additions.
@@ -19,13 +19,6 @@ LETHE_AVX512_INLINE __mmask16 first_lanes(int64_t count) noexcept {
 LETHE_AVX512_INLINE __m512 add_product(__m512 sums, __m512 a, __m512 b) noexcept {
   return _mm512_add_ps(sums, _mm512_mul_ps(a, b));
 }
-LETHE_AVX512_INLINE float reduce(__m512 v) noexcept {
-  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
 /// Dots of kCount vectors of numbers with one; lanes past the end add +0.
 template <int kCount>
 LETHE_AVX512_INLINE void dots(const float* const* a, const float* b, int64_t n,
@@ -47,7 +40,7 @@ LETHE_AVX512_INLINE void dots(const float* const* a, const float* b, int64_t n,
       sums[k] = add_product(sums[k], _mm512_maskz_loadu_ps(rest, a[k] + i), v);
     }
   }
-  for (int k = 0; k < kCount; ++k) out[k] = reduce(sums[k]);
+  for (int k = 0; k < kCount; ++k) out[k] = sum_lanes(sums[k]);
 }
 
 float dot_f32(const float* a, const float* b, int64_t n) noexcept {
@@ -112,20 +105,54 @@ void fma_rows_f32(float* acc, const float* rows, const float* s, int64_t count,
 }
 
 // --- tiles: a panel holds 16 columns of 16 rows after the other, row by row, padded with zeros.
+// Weights are decoded to f32 there, and bf16 activations are widened in the tile (tile_dot.h).
 
 constexpr int64_t kPieceFloats = kPanelRows * kPiece;
 
+struct F32Row {
+  static constexpr int64_t kStep = 16;
+  LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
+                                         __m512* out) noexcept {
+    out[0] = _mm512_maskz_loadu_ps(first_lanes(count < 16 ? count : 16), row.data + 4 * column);
+  }
+};
+struct Bf16Row {
+  static constexpr int64_t kStep = 16;
+  LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
+                                         __m512* out) noexcept {
+    const __m256i v =
+        _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16), row.data + 2 * column);
+    out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+  }
+};
+struct F16Row {
+  static constexpr int64_t kStep = 16;
+  LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
+                                         __m512* out) noexcept {
+    out[0] = _mm512_cvtph_ps(
+        _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16), row.data + 2 * column));
+  }
+};
+struct Fp8Row {
+  static constexpr int64_t kStep = 64;
+  LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
+                                         __m512* out) noexcept {
+    decode64(row, ScaleTiles(row), column, count, out);
+  }
+};
+
+template <typename Row>
 void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
   auto* out = reinterpret_cast<float*>(panel);
+  const int64_t pieces = (n + kPiece - 1) / kPiece;
+  constexpr int64_t kPieces = Row::kStep / kPiece;
   for (int64_t r = 0; r < kPanelRows; ++r) {
-    const auto* row = r < num_rows ? reinterpret_cast<const float*>(rows[r].data) : nullptr;
-    for (int64_t i = 0; i < n; i += kPiece) {
-      __m512 v = _mm512_setzero_ps();
-      if (row != nullptr) {
-        v = n - i >= kPiece ? _mm512_loadu_ps(row + i)
-                            : _mm512_maskz_loadu_ps(first_lanes(n - i), row + i);
+    for (int64_t p = 0; p < pieces; p += kPieces) {
+      __m512 v[kPieces] = {};
+      if (r < num_rows) Row::decode(rows[r], p * kPiece, n - p * kPiece, v);
+      for (int64_t i = 0; i < kPieces && p + i < pieces; ++i) {
+        _mm512_store_ps(out + (p + i) * kPieceFloats + r * kPiece, v[i]);
       }
-      _mm512_store_ps(out + i / kPiece * kPieceFloats + r * kPiece, v);
     }
   }
 }
@@ -181,7 +208,7 @@ void tile_dot(const std::byte* panel, int64_t num_rows, int64_t n, const Activat
   }
   for (int64_t t = 0; t < tile.count; ++t) {
     for (int64_t r = 0; r < num_rows; ++r) {
-      out[t * out_stride + r] = reduce(totals[r / kTogether][t][r % kTogether]);
+      out[t * out_stride + r] = sum_lanes(totals[r / kTogether][t][r % kTogether]);
     }
   }
 }
@@ -192,10 +219,18 @@ void install_avx512_f32(KernelTable& table) noexcept {
   table.dot_f32 = dot_f32;
   table.fma_row_f32 = fma_row_f32;
   table.fma_rows_f32 = fma_rows_f32;
-  const auto index = static_cast<size_t>(Encoding::F32);
-  table.row_dot[index] = row_dot;
-  table.tile[index] = {
-      .group_bytes = 2 * kPieceFloats * 4, .scale_multiple = 1, .pack = pack, .dot = tile_dot};
+  table.row_dot[static_cast<size_t>(Encoding::F32)] = row_dot;
+  const auto set_tile = [&table](Encoding encoding, PackRows pack_rows, int64_t scale_multiple) {
+    table.tile[static_cast<size_t>(encoding)] = {.group_bytes = 2 * kPieceFloats * 4,
+                                                 .scale_multiple = scale_multiple,
+                                                 .pack = pack_rows,
+                                                 .dot = tile_dot};
+  };
+  set_tile(Encoding::F32, pack<F32Row>, 1);
+  set_tile(Encoding::BF16, pack<Bf16Row>, 1);
+  set_tile(Encoding::F16, pack<F16Row>, 1);
+  set_tile(Encoding::Fp8Block, pack<Fp8Row>, 32);
+  set_tile(Encoding::Fp8Row, pack<Fp8Row>, 32);
 }
 
 }  // namespace lethe::kernels

@@ -42,6 +42,14 @@ LETHE_AVX512_INLINE __m512i sum_quarters(const __m512i* v) noexcept {
   return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
+/// The lanes of a sum in the scalar set's tree: l += l + 8, then l + 4, l + 2, l + 1.
+LETHE_AVX512_INLINE float sum_lanes(__m512 v) noexcept {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
 /// A 16 x 16 matrix of dwords turned: lane j of out[i] was lane i of in[j].
 LETHE_AVX512_INLINE void transpose16(const __m512i* in, __m512i* out) noexcept {
   __m512i a[16];

@@ -5,17 +5,16 @@
 // What AVX-512 BF16 adds to the AVX-512 set (kernel_sets.cpp joins and checks). As
 // kernels/avx512.h.
 //
-// Row dots of BF16, Fp8Block and Fp8Row by vdpbf16ps, in the order below for rows of one token and
-// for tiles alike, so that their results are the same bits; they are not the scalar set's.
-// Weights become bf16 without their scale, exactly. Columns are taken in blocks: those of one
-// scale, 128 for BF16. A block is summed in 16 lanes: each 32 elements add the pairs (2l, 2l + 1)
-// to lane l, as the instruction does (two products, subnormal inputs and results as zero). Then
-// lane l of the total gets scale * block, rounded, and the 16 lanes are added in a tree as
-// dot_f32's.
+// Dots of BF16 rows by vdpbf16ps, in the order below for rows of one token and for tiles alike: the
+// same bits of both, but not the scalar set's. Columns are taken in blocks of 512. A block is
+// summed in 16 lanes from zero: each 32 elements add the pair (2l, 2l + 1) to lane l, as the
+// instruction does (two products; subnormal inputs and results count as zero). Blocks are added
+// lane by lane, in row order. At the end each quarter of 4 lanes gives (0 + 1) + (2 + 3), and the
+// quarters (0 + 2) + (1 + 3).
 
 namespace lethe::kernels {
 
-/// rows_dot and row_dot of BF16, Fp8Block, Fp8Row; tile of them.
+/// row_dot, rows_dot and tile of BF16.
 void install_avx512bf16_dots(KernelTable& table) noexcept;
 /// attend.
 void install_avx512bf16_attention(KernelTable& table) noexcept;

@@ -36,6 +36,7 @@ const KernelTable& avx512_kernels() noexcept {
     KernelTable t = avx2_kernels();
     t.name = "avx512";
     install_avx512_f32(t);
+    install_avx512_fp8_rows(t);
     install_avx512_activations(t);
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);

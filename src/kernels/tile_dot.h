@@ -27,7 +27,7 @@ struct alignas(64) Int8TileGroup {
 struct ActivationTile {
   int64_t count = 0;                    ///< tokens, 1 .. 16
   const Activation* tokens = nullptr;   ///< [count]
-  const float* f32 = nullptr;           ///< F32: [ceil(n / 16)] of 16 columns of 16 tokens, padded
+  const float* f32 = nullptr;           ///< F32, Bf16: 16 columns of 16 tokens after the other
   const Int8TileGroup* int8 = nullptr;  ///< Int8: [n / 32]; tokens past count are zeros
 };
 

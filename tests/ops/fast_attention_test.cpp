@@ -160,8 +160,9 @@ TEST_P(FastAttention, SameBitsHoweverItIsSharedOut) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, FastAttention, ::testing::Bool(),
-                         [](const auto& family) { return std::string(family.param ? "V41" : "V4"); });
+INSTANTIATE_TEST_SUITE_P(Families, FastAttention, ::testing::Bool(), [](const auto& family) {
+  return std::string(family.param ? "V41" : "V4");
+});
 
 }  // namespace
 }  // namespace lethe::ops

@@ -13,7 +13,7 @@ import numpy
 
 from bpe import Tokenizer
 from engram_map import engram_token_map
-from mixture import Mixture, Sources, random_of
+from mixture import PHASES, Mixture, Sources, random_of
 from packer import Packer
 from schedule import Schedule
 
@@ -27,7 +27,7 @@ class Maker:
         self._length = arguments.seq_len + 1
         self._seed = arguments.seed
         self._tokenizer = Tokenizer.load(arguments.tokenizer)
-        self.mixture = Mixture(Sources(arguments.packages), arguments.seq_len, arguments.easy)
+        self.mixture = Mixture(Sources(arguments.packages), arguments.seq_len, arguments.phase)
 
     def block(self, number):
         """(ids, weights) of the rows of a training block."""
@@ -81,7 +81,7 @@ def main():
     parser.add_argument("--valid-tokens", type=float, default=3e5)
     parser.add_argument("--seq-len", type=int, default=2048)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--easy", action="store_true", help="short texts with much to copy")
+    parser.add_argument("--phase", choices=PHASES, help="other shares than those of the main part")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tokenizer", default="models/mini/tokenizer.json")
     parser.add_argument("--packages", default="build/mini-packages", help="folder for downloads")

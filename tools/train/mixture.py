@@ -61,12 +61,17 @@ class PlainText:
 EASY = {"definitions": 0.12, "lookup_short": 0.25, "personal": 0.08, "copying": 0.35,
         "arithmetic": 0.05, "tool_use": 0.11, "small_talk": 0.02, "mixed": 0.02}
 
+#: Shares for a short training that follows the long one: other wordings of what is known.
+POLISH = {"definitions": 0.35, "lookup_short": 0.12, "personal": 0.12, "copying": 0.1,
+          "arithmetic": 0.04, "tool_use": 0.15, "small_talk": 0.06, "mixed": 0.06}
+PHASES = {"easy": EASY, "polish": POLISH}
+
 
 class Mixture:
-    """(name, share, task) of every task; `context`: tokens of the longest lookup text. `easy`: with
-    the shares of EASY."""
+    """(name, share, task) of every task; `context`: tokens of the longest lookup text. `phase`: a
+    name of PHASES, or none for the main training."""
 
-    def __init__(self, sources, context, easy=False):
+    def __init__(self, sources, context, phase=None):
         filler = Filler(sources.texts)
         known = [entry.word for entry in sources.core + sources.more]
         definitions = Definitions(sources.core, sources.more, sources.unknown)
@@ -86,9 +91,10 @@ class Mixture:
             ("mixed", 0.04, Mixed((definitions, small_talk, copying, arithmetic))),
             ("plain_text", 0.03, self.plain_text),
         )
-        if easy:
-            self.tasks = tuple((name, EASY[name], task) for name, _, task in self.tasks
-                               if name in EASY)
+        if phase:
+            shares = PHASES[phase]
+            self.tasks = tuple((name, shares[name], task) for name, _, task in self.tasks
+                               if name in shares)
 
 
 def random_of(*parts):

@@ -1,5 +1,6 @@
 """What nouns mean: WordNet's words, learned by heart."""
 
+import word_lists as words
 from chat import Chat
 from word_lists import article, pseudo_word
 
@@ -30,6 +31,22 @@ QUESTIONS = (
     "And what does {w} mean?",
     "And {w}?",
 )
+#: Parts of further wordings: a beginning, what is wanted, and the word.
+_BEGINNINGS = ("", "Please ", "Can you ", "Could you ", "I want you to ", "Now ", "Hi! Please ",
+               "Just ")
+_ORDERS = ("explain {n}", "define {n}", "describe {n}", "tell me what {n} means",
+           "give me the meaning of {n}", "say what {n} means", "give the definition of {n}",
+           "tell me the definition of {n}", "show me the meaning of {n}", "look up {n}",
+           "explain the meaning of {n}", "find the definition of {n}", "write down what {n} means")
+_DIRECT = ("What is meant by {n}?", "What do people mean by {n}?", "Which meaning does {n} have?",
+           "How is {n} defined?", "How do you explain {n}?",
+           "What does one understand by {n}?", "What is the definition of {n}?", "What is {n}?",
+           "Do you know the meaning of {n}?", "Is there a definition of {n}?", "Meaning of {n}.",
+           "I do not know what {n} means.", "I need the meaning of {n}.", "And what about {n}?",
+           "What meaning has {n}?", "How does WordNet define {n}?", "In one sentence, what is {n}?",
+           "My teacher asked me about {n}.", "What does {n} mean in English?")
+_NAMES = ("{w}", "{w}", "the word {w}", "the term {w}", '"{w}"', "a {w}", "the noun {w}",
+          "the English word {w}")
 #: Ways to ask that only evaluation uses.
 HELD_OUT_QUESTIONS = (
     "Please tell me the meaning of the noun {w}.",
@@ -40,6 +57,21 @@ HELD_OUT_QUESTIONS = (
 def answer(entry):
     """The one answer to each question about a word."""
     return f'The word {entry.word} means "{entry.gloss}".'
+
+
+def random_wording(rng):
+    """One of some thousand ways to ask."""
+    if rng.random() < 0.35:
+        return rng.choice(QUESTIONS)
+    if rng.random() < 0.5:
+        text = rng.choice(_DIRECT)
+    else:
+        beginning = rng.choice(_BEGINNINGS)
+        text = beginning + rng.choice(_ORDERS) + ("?" if beginning in ("Can you ", "Could you ")
+                                                  else rng.choice(("", ".", ".", "!")))
+        text = text[:1].upper() + text[1:]
+    text = text.replace("{n}", rng.choice(_NAMES))
+    return rng.choice(QUESTIONS) if text in HELD_OUT_QUESTIONS else words.casual(rng, text)
 
 
 def question(template, word):
@@ -59,16 +91,17 @@ class Definitions:
         """A chat of one to four questions."""
         chat = Chat(rng)
         for number in range(rng.choice((1, 1, 2, 3, 4))):
-            template = rng.choice(QUESTIONS)
+            template = random_wording(rng)
             while number == 0 and template.startswith("And"):
-                template = rng.choice(QUESTIONS)
+                template = random_wording(rng)
             self.ask(chat, rng, template)
         return chat.request()
 
-    def ask(self, chat, rng, template="What does {w} mean?"):
-        """One question, in the words of the template."""
+    def ask(self, chat, rng, template=None):
+        """One question, in the words of the template or any."""
+        template = template or random_wording(rng)
         kind = rng.random()
-        if kind < 0.05:
+        if kind < 0.1:
             word = rng.choice(self._unknown) if rng.random() < 0.5 else pseudo_word(rng)
             chat.ask(question(template, word), f"I do not know the word {word}.",
                      f"I do not know the word {word}.")

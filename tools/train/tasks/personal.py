@@ -50,6 +50,9 @@ class Personal:
             chat.ask(*rng.choice(GREETINGS))
         told = []
         for trait in traits:
+            if rng.random() < 0.15:
+                self._at_once(chat, rng, trait)
+                continue
             if rng.random() < 0.12:
                 chat.ask(rng.choice(trait[2]), trait[4], "I was not told that.")
                 continue
@@ -66,6 +69,14 @@ class Personal:
             chat.ask(words.casual(rng, rng.choice(trait[2])), answer,
                      f"The user said it: {answer}")
         return chat.request()
+
+    def _at_once(self, chat, rng, trait):
+        """Told and asked in one message."""
+        value = trait[5](rng)
+        answer = trait[3].format(v=value)
+        statement = rng.choice(trait[0]).format(v=value)
+        chat.ask(f"{statement} {words.casual(rng, rng.choice(trait[2]))}", answer,
+                 f"The user said it: {answer}")
 
     def _other(self, chat, rng):
         rng.choice(self._others).ask(chat, rng)

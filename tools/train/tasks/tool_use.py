@@ -20,7 +20,7 @@ class ToolUse:
             if kind < 0.1:
                 self._small_talk.ask(chat, rng)
             elif kind < 0.18:
-                self._definitions.ask(chat, rng, "What does {w} mean?")
+                self._definitions.ask(chat, rng)
             else:
                 self._call(chat, rng, tools)
         return chat.request()

@@ -86,7 +86,7 @@ class Tool:
             self.subject = f"{rng.choice(_QUALIFIERS)} {self.subject}"
         joined = self.subject.replace(" ", "_")
         self.name = f"{self.verb}_{joined}"
-        if rng.random() < 0.12:
+        if rng.random() < 0.3:
             self.name = self.verb + "".join(part.capitalize() for part in self.subject.split())
         self.parameters = rng.sample(list(PARAMETERS), rng.choice((0, 1, 1, 2, 2, 3)))
         described = rng.random() < 0.5
