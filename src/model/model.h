@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/batch.h"
+#include "model/expert_cache.h"
 #include "model/sequence_state.h"
 #include "model/trace.h"
 #include "ops/device.h"
@@ -25,11 +26,14 @@ struct ForwardResult {
   ops::Matrix hidden;
 };
 
-/// Options that change what is computed.
+/// How a checkpoint is made a model.
 struct ModelOptions {
   /// V4.1: score the index keys that the reference happens to have at hand instead of those of the
   /// layer's own KV source (spec V4.1 4.3, "stale index keys").
   bool stale_index_keys = false;
+  /// Keep routed experts in an expert cache of so many bytes instead of using them where they are
+  /// mapped; 0: do not. See choose_expert_cache(). Results are the same.
+  int64_t expert_cache_bytes = 0;
 };
 
 /// A loaded decoder of the V4 family. One forward serves prefill, decode, any chunking and any
@@ -64,6 +68,9 @@ class Model {
 
   /// Whether the checkpoint has the draft head (V4: MTP block, V4.1: DSpark).
   virtual bool has_draft() const = 0;
+
+  /// The cache of routed experts, or null if they are used where they are mapped.
+  virtual const ExpertCache* expert_cache() const { return nullptr; }
 };
 
 /// Builds the decoder of the checkpoint's family. Throws LoadError.

@@ -50,7 +50,7 @@ void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
     }
   }
   for (size_t e = 0; e < experts.size(); ++e) {
-    if (visits[e].empty()) continue;
+    if (visits[e].empty() || !experts[e].w1.weight.present()) continue;
     Matrix gathered(static_cast<int64_t>(visits[e].size()), x.cols());
     std::vector<float> scales;
     for (const Visit& visit : visits[e]) {

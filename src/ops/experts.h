@@ -22,7 +22,8 @@ Matrix expert(const Device& device, const Matrix& x, const ExpertWeights& weight
               std::span<const float> scales);
 
 /// Adds to out[t] the outputs of the routed experts of each token, in ascending expert id, f32.
-/// Tokens are grouped by expert: each expert's weights are read once.
+/// Tokens are grouped by expert: each expert's weights are read once. Experts whose weights are
+/// absent are left out, to be added by a later call.
 void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
                  std::span<const ExpertWeights> experts, float limit, Matrix& out);
 
