@@ -4,6 +4,7 @@
 
 #include "base/thread_team.h"
 #include "ops/device.h"
+#include "tensor/checkpoint.h"
 
 namespace CLI {
 class App;
@@ -13,16 +14,22 @@ namespace lethe::apps {
 
 /// How a command computes; the same options wherever a model runs.
 struct ComputeOptions {
-  int threads = 0;                ///< of a ThreadTeam; 0 means all CPUs
-  std::string numerics = "fast";  ///< ops::parse_numerics
-  std::string isa = "auto";       ///< kernels::select_kernels
+  int threads = 0;                    ///< of a ThreadTeam; 0 means all CPUs
+  std::string numerics = "fast";      ///< ops::parse_numerics
+  std::string isa = "auto";           ///< kernels::select_kernels
+  std::string expert_cache = "auto";  ///< model::parse_expert_cache
 };
 
-/// Adds --threads, --numerics and --isa. `options` must outlive the parsing.
+/// Adds --threads, --numerics, --isa and --expert-cache. `options` must outlive the parsing.
 void add_compute_options(CLI::App& command, ComputeOptions& options);
 
 /// The device that the options describe, on a team of options.threads. Throws UsageError if this
 /// machine cannot run the wanted kernel set.
 ops::Device make_device(ThreadTeam& team, const ComputeOptions& options);
+
+/// Bytes of the expert cache that the options ask for, or 0, where the states of conversations take
+/// `state_bytes`. Throws UsageError; LoadError if the model cannot work in the memory there is.
+int64_t expert_cache_bytes(const Checkpoint& checkpoint, const ComputeOptions& options,
+                           int64_t state_bytes);
 
 }  // namespace lethe::apps

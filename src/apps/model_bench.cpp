@@ -80,6 +80,8 @@ void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
   }
   const model::SequenceState start = state_at(row.depth);
   std::vector<double> rates;
+  const model::ExpertCache* cache = model_.expert_cache();
+  const auto before = cache ? cache->stats() : model::ExpertCache::Stats{};
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (on_repeat) on_repeat(row, repeat);
     model::SequenceState state = start.fork();
@@ -93,9 +95,11 @@ void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
       model_.forward({&part, 1});
     }
     const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
+    row.seconds += time.count();
     rates.push_back(static_cast<double>(row.tokens) / time.count());
   }
   checkpoint_.check_unchanged();
+  if (cache) row.expert_cache = cache->stats().since(before);
   row.tokens_per_s = median(rates);
   row.lowest = *std::min_element(rates.begin(), rates.end());
   row.highest = *std::max_element(rates.begin(), rates.end());

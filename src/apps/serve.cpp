@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "apps/commands.h"
+#include "apps/expert_cache_text.h"
 #include "apps/model_options.h"
 #include "base/error.h"
 #include "serve/api/api_server.h"
@@ -128,6 +129,9 @@ void serve_until_signal(const ServeOptions& options) {
                          model->context_length(), model->num_threads(), server.url()));
   }
   transport.join();
+  if (const model::ExpertCache* cache = model->model().expert_cache(); cache && !options.quiet) {
+    log_line(expert_cache_text(cache->stats()));
+  }
 }
 
 void serve(const ServeOptions& options) {

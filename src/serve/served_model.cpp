@@ -89,7 +89,9 @@ ServedModel::ServedModel(const ServedModelOptions& options)
       profile_(find_profile(checkpoint_, options.profile)),
       team_(options.threads),
       device_(team_, options.numerics, kernels::select_kernels(options.isa)),
-      model_(model::load_model(checkpoint_, device_)),
+      model_(model::load_model(
+          checkpoint_, device_,
+          {.expert_cache_bytes = model::choose_expert_cache(checkpoint_, options.expert_cache)})),
       missing_tokens_(find_missing(tokenizer_, profile_)) {
   check_tokenizer();
   find_names();
