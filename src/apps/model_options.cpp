@@ -25,7 +25,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--memory", options.memory_bytes,
                   "Memory of conversations and cached prefixes, e.g. 4GB (default: a quarter of "
-                  "what there is); weights are not in it")
+                  "what is free); weights are not in it")
       ->transform(CLI::AsSizeValue(true));
   command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per step")
       ->capture_default_str()
