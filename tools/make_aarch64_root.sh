@@ -10,7 +10,8 @@ set -euo pipefail
 
 root=${1:?usage: tools/make_aarch64_root.sh DIR}
 packages="libfmt-dev libfmt9 libsimdjson-dev libsimdjson14 libicu-dev libicu72 libpcre2-dev
-  libpcre2-8-0 libboost1.81-dev libedit-dev libedit2 libbsd0 libmd0 libtinfo6 libgtest-dev libgmock-dev
+  libpcre2-8-0 libboost1.81-dev libedit-dev libedit2 libbsd0 libmd0 libtinfo6 liburing-dev liburing2
+  libgtest-dev libgmock-dev
   nlohmann-json3-dev libcli11-dev"
 packages=$(echo $packages)  # one line
 if [[ -f $root/packages && $(<"$root/packages") == "$packages" ]]; then

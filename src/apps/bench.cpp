@@ -4,10 +4,14 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/builtin_model.h"
+#include "apps/checkpoint_cost.h"
 #include "apps/commands.h"
 #include "apps/compute_options.h"
+#include "apps/disk_probe.h"
+#include "apps/expert_cache_text.h"
 #include "apps/machine_probe.h"
 #include "apps/model_bench.h"
 #include "base/error.h"
@@ -31,12 +35,30 @@ struct BenchOptions {
   bool profile = false;
 };
 
-Json probe_json(const MachineLimits& limits, int threads) {
-  return {{"kind", "probe"},
-          {"threads", threads},
-          {"read_gb_s", limits.read_gb_s},
-          {"int8_gop_s", limits.int8_gop_s},
-          {"bf16_gflop_s", limits.bf16_gflop_s}};
+Json probe_json(const MachineLimits& limits, int threads, std::optional<double> disk_gb_s) {
+  Json json = {{"kind", "probe"},
+               {"threads", threads},
+               {"read_gb_s", limits.read_gb_s},
+               {"int8_gop_s", limits.int8_gop_s},
+               {"bf16_gflop_s", limits.bf16_gflop_s}};
+  if (disk_gb_s) json["disk_gb_s"] = *disk_gb_s;
+  return json;
+}
+
+Json expert_cache_json(const BenchRow& row) {
+  const model::ExpertCache::Stats& stats = *row.expert_cache;
+  return {{"slots", stats.slots},
+          {"experts", stats.experts},
+          {"slot_bytes", stats.slot_bytes},
+          {"hits", stats.hits},
+          {"misses", stats.misses},
+          {"prefetched", stats.prefetched},
+          {"in_memory_share", stats.in_memory_share()},
+          {"bytes_read", stats.bytes_read},
+          {"seconds", row.seconds},
+          {"read_s", stats.read_s},
+          {"wait_s", stats.wait_s},
+          {"read_gb_s", stats.read_gb_s()}};
 }
 
 /// Parts that took no time are left out.
@@ -66,6 +88,7 @@ Json row_json(const BenchRow& row, int threads) {
                {"bytes_per_token", row.bytes_per_token},
                {"operations_per_token", row.operations_per_token}};
   if (row.step_seconds() > 0) json["parts"] = parts_json(row);
+  if (row.expert_cache) json["expert_cache"] = expert_cache_json(row);
   return json;
 }
 
@@ -81,6 +104,7 @@ void print_table(const MachineLimits& limits, const std::vector<BenchRow>& rows,
                row.depth, row.tokens, row.tokens_per_s,
                fmt::format("{:.2f} to {:.2f}", row.lowest, row.highest), row.limit_tokens_per_s,
                100 * row.share());
+    if (row.expert_cache) fmt::print("{:9}{}\n", "", expert_cache_text(*row.expert_cache));
   }
 }
 
@@ -132,6 +156,13 @@ void print_csv(const MachineLimits& limits, const std::vector<BenchRow>& rows, i
   }
 }
 
+/// Memory of the states: the one at a depth, and its fork that goes on from there.
+int64_t most_state_bytes(const BenchOptions& options, const ModelConfig& config) {
+  int64_t tokens = options.decode;
+  for (const int64_t prefill : options.prefill) tokens = std::max(tokens, prefill);
+  return 2 * state_bytes(config, std::ranges::max(options.depths) + tokens);
+}
+
 void run(const BenchOptions& options) {
   if (options.json && options.csv) throw UsageError("bench: --json or --csv, not both");
   const Checkpoint checkpoint =
@@ -140,8 +171,13 @@ void run(const BenchOptions& options) {
   ops::Profile profile;
   ops::Device device = make_device(team, options.compute);
   if (options.profile) device.set_profile(&profile);
-  const auto model = model::load_model(checkpoint, device, model_options(options.compute));
+  model::ModelOptions with = model_options(options.compute);
+  with.expert_cache_bytes = expert_cache_bytes(checkpoint, options.compute,
+                                               most_state_bytes(options, checkpoint.config()));
+  const auto model = model::load_model(checkpoint, device, with);
   const MachineLimits limits = probe_machine(team, device.kernels());
+  std::optional<double> disk_gb_s;
+  if (model->expert_cache()) disk_gb_s = probe_disk_gb_s(checkpoint.files());
   ModelBench bench(checkpoint, *model, limits, device.profile());
   const auto jobs = static_cast<int64_t>(options.depths.size()) *
                     ((options.decode > 0 ? 1 : 0) + static_cast<int64_t>(options.prefill.size()));
@@ -155,7 +191,7 @@ void run(const BenchOptions& options) {
     }
   }
   if (options.json) {
-    Json out = Json::array({probe_json(limits, team.size())});
+    Json out = Json::array({probe_json(limits, team.size(), disk_gb_s)});
     for (const BenchRow& row : rows) out.push_back(row_json(row, team.size()));
     fmt::print("{}\n", out.dump(1));
   } else if (options.csv) {
@@ -163,6 +199,10 @@ void run(const BenchOptions& options) {
   } else {
     print_table(limits, rows, team.size(), device.kernels().name);
     if (options.profile) print_parts(rows);
+    if (disk_gb_s) {
+      fmt::print("\n{}\nThe disk gave {:.2f} GB/s by itself.\n",
+                 expert_cache_notice(*model->expert_cache()), *disk_gb_s);
+    }
   }
 }
 

@@ -22,4 +22,9 @@ WeightCosts checkpoint_weight_costs(const Checkpoint& checkpoint) {
   return weight_costs(checkpoint.config(), stored);
 }
 
+int64_t state_bytes(const ModelConfig& config, int64_t tokens) {
+  const CacheCost cost = cache_cost(config, CacheFormat::Served);
+  return static_cast<int64_t>(cost.total(tokens)) + cost.pending;
+}
+
 }  // namespace lethe::apps

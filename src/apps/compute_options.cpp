@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "kernels/kernel_sets.h"
+#include "model/memory_plan.h"
 
 namespace lethe::apps {
 
@@ -23,6 +24,11 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       .add_option("--replay", options.replay,
                   "V4.1: how much of a prompt the layers past the last KV source read: exact (as "
                   "much as the answer depends on), all, or a number of tokens (an approximation)")
+      ->capture_default_str();
+  command
+      .add_option("--expert-cache", options.expert_cache,
+                  "Memory for routed experts of a model that does not fit into memory, e.g. 12GB; "
+                  "auto: what there is room for, if it does not fit; off: never")
       ->capture_default_str();
 }
 
@@ -47,6 +53,13 @@ model::ModelOptions model_options(const ComputeOptions& options) {
   }
   out.replay_rows = rows;
   return out;
+}
+
+int64_t expert_cache_bytes(const Checkpoint& checkpoint, const ComputeOptions& options,
+                           int64_t state_bytes) {
+  model::ExpertCacheChoice choice = model::parse_expert_cache(options.expert_cache);
+  choice.state_bytes = state_bytes;
+  return model::choose_expert_cache(checkpoint, choice);
 }
 
 }  // namespace lethe::apps

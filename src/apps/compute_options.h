@@ -5,6 +5,7 @@
 #include "base/thread_team.h"
 #include "model/model.h"
 #include "ops/device.h"
+#include "tensor/checkpoint.h"
 
 namespace CLI {
 class App;
@@ -14,13 +15,15 @@ namespace lethe::apps {
 
 /// How a command computes; the same options wherever a model runs.
 struct ComputeOptions {
-  int threads = 0;                ///< of a ThreadTeam; 0 means all CPUs
-  std::string numerics = "fast";  ///< ops::parse_numerics
-  std::string isa = "auto";       ///< kernels::select_kernels
-  std::string replay = "exact";   ///< model_options()
+  int threads = 0;                    ///< of a ThreadTeam; 0 means all CPUs
+  std::string numerics = "fast";      ///< ops::parse_numerics
+  std::string isa = "auto";           ///< kernels::select_kernels
+  std::string replay = "exact";       ///< model_options()
+  std::string expert_cache = "auto";  ///< model::parse_expert_cache
 };
 
-/// Adds --threads, --numerics, --isa and --replay. `options` must outlive the parsing.
+/// Adds --threads, --numerics, --isa, --replay and --expert-cache. `options` must outlive the
+/// parsing.
 void add_compute_options(CLI::App& command, ComputeOptions& options);
 
 /// The device that the options describe, on a team of options.threads. Throws UsageError if this
@@ -30,5 +33,10 @@ ops::Device make_device(ThreadTeam& team, const ComputeOptions& options);
 /// What the options say about the model: --replay. Throws UsageError if that is neither a word it
 /// knows nor a number of tokens.
 model::ModelOptions model_options(const ComputeOptions& options);
+
+/// Bytes of the expert cache that the options ask for, or 0, where the states of conversations take
+/// `state_bytes`. Throws UsageError; LoadError if the model cannot work in the memory there is.
+int64_t expert_cache_bytes(const Checkpoint& checkpoint, const ComputeOptions& options,
+                           int64_t state_bytes);
 
 }  // namespace lethe::apps

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "apps/builtin_model.h"
+#include "apps/checkpoint_cost.h"
 #include "apps/commands.h"
 #include "apps/compute_options.h"
 #include "base/error.h"
@@ -108,8 +109,12 @@ class LogitsRun {
             Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file})),
         team_(options.compute.threads),
         device_(make_device(team_, options.compute)),
-        model_(model::load_model(checkpoint_, device_,
-                                 {.stale_index_keys = options.stale_index_keys})),
+        model_(model::load_model(
+            checkpoint_, device_,
+            {.stale_index_keys = options.stale_index_keys,
+             .expert_cache_bytes = expert_cache_bytes(
+                 checkpoint_, options.compute,
+                 state_bytes(checkpoint_.config(), static_cast<int64_t>(tokens_.size())))})),
         state_(model_->new_state()) {
     if (options.mtp) draft_ = model::make_draft_run(*model_, tokens_, first_draft_position());
     if (!options.dump.empty()) trace_.emplace(options.dump);

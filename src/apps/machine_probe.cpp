@@ -7,6 +7,7 @@
 #include <numeric>
 #include <vector>
 
+#include "base/system_memory.h"
 #include "kernels/peak_probe.h"
 
 namespace lethe::apps {
@@ -14,7 +15,7 @@ namespace lethe::apps {
 namespace {
 
 constexpr int kTries = 3;
-constexpr size_t kReadBytes = size_t{512} << 20;  // past every cache
+constexpr int64_t kReadBytes = int64_t{512} << 20;  // past every cache
 constexpr double kPeakSeconds = 0.05;
 
 double seconds_of(const auto& work) {
@@ -34,10 +35,12 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
 }
 
 double read_bandwidth(ThreadTeam& team) {
-  constexpr size_t kWords = kReadBytes / sizeof(uint64_t);
-  const auto words = std::make_unique_for_overwrite<uint64_t[]>(kWords);
+  // Less where memory is short: nobody may be killed for a measurement.
+  const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 4);
+  const size_t num_words = static_cast<size_t>(bytes) / sizeof(uint64_t);
+  const auto words = std::make_unique_for_overwrite<uint64_t[]>(num_words);
   const auto threads = static_cast<size_t>(team.size());
-  const size_t each = kWords / threads;
+  const size_t each = num_words / threads;
   const auto part = [&](int i) { return words.get() + static_cast<size_t>(i) * each; };
   // Each thread reads what it wrote first, so that the pages lie near it.
   team.run([&](int i) { std::fill_n(part(i), each, static_cast<uint64_t>(i) + 1); });
@@ -68,9 +71,13 @@ double peak(ThreadTeam& team, double (*work)(int64_t) noexcept) {
 
 }  // namespace
 
+double probe_read_gb_s(ThreadTeam& team) {
+  return read_bandwidth(team) / 1e9;
+}
+
 MachineLimits probe_machine(ThreadTeam& team, const kernels::KernelTable& kernels) {
   const kernels::PeakProbe& probe = kernels::peak_probe(kernels);
-  return {.read_gb_s = read_bandwidth(team) / 1e9,
+  return {.read_gb_s = probe_read_gb_s(team),
           .int8_gop_s = peak(team, probe.int8_ops) / 1e9,
           .bf16_gflop_s = peak(team, probe.bf16_flops) / 1e9};
 }

@@ -17,4 +17,7 @@ struct MachineLimits {
 /// and half a gigabyte of memory.
 MachineLimits probe_machine(ThreadTeam& team, const kernels::KernelTable& kernels);
 
+/// Of those, the bandwidth of memory alone, GB/s.
+double probe_read_gb_s(ThreadTeam& team);
+
 }  // namespace lethe::apps

@@ -122,16 +122,21 @@ void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
   const model::SequenceState start = state_at(depth);
   std::vector<double> rates;
   std::vector<ops::Profile::Costs> parts;
+  const model::ExpertCache* cache = model_.expert_cache();
+  const auto before = cache ? cache->stats() : model::ExpertCache::Stats{};
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (on_repeat) on_repeat(row, repeat);
     model::SequenceState state = start.fork();
     const std::vector<int32_t> tokens = random_tokens(row.tokens);
     if (profile_ != nullptr) profile_->start();
-    rates.push_back(static_cast<double>(row.tokens) / run(std::move(state), tokens, chunk));
+    const double seconds = run(std::move(state), tokens, chunk);
     if (profile_ != nullptr) parts.push_back(profile_->stop());
+    row.seconds += seconds;
+    rates.push_back(static_cast<double>(row.tokens) / seconds);
   }
   if (profile_ != nullptr) row.parts = median_costs(parts, (row.tokens + chunk - 1) / chunk);
   checkpoint_.check_unchanged();
+  if (cache) row.expert_cache = cache->stats().since(before);
   row.tokens_per_s = median(rates);
   row.lowest = *std::min_element(rates.begin(), rates.end());
   row.highest = *std::max_element(rates.begin(), rates.end());

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,9 @@ struct BenchRow {
   double limit_tokens_per_s = 0;    ///< what the machine's limits allow
   double bytes_per_token = 0;       ///< decode: weights and cache that one token reads
   double operations_per_token = 0;  ///< multiply-adds count twice
+  double seconds = 0;               ///< of all repeats
+  /// What the expert cache did in all repeats; nothing without one.
+  std::optional<model::ExpertCache::Stats> expert_cache = std::nullopt;
 
   /// Each part of one step (a token of decode, a chunk of prefill), medians over the repeats; all
   /// zero without a profile.

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/builtin_model.h"
+#include "apps/expert_cache_text.h"
 
 namespace lethe::apps {
 
@@ -24,7 +25,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--memory", options.memory_bytes,
                   "Memory of conversations and cached prefixes, e.g. 4GB (default: a quarter of "
-                  "what there is); weights are not in it")
+                  "what is free); weights are not in it")
       ->transform(CLI::AsSizeValue(true));
   command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per step")
       ->capture_default_str()
@@ -34,6 +35,8 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool quiet) {
+  model::ExpertCacheChoice expert_cache = model::parse_expert_cache(options.compute.expert_cache);
+  expert_cache.state_bytes = options.memory_bytes;
   auto model = std::make_unique<serve::ServedModel>(
       serve::ServedModelOptions{.path = model_path(options.model),
                                 .profile = options.prompt_format,
@@ -41,10 +44,14 @@ std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool
                                 .threads = options.compute.threads,
                                 .numerics = ops::parse_numerics(options.compute.numerics),
                                 .isa = options.compute.isa,
-                                .model = model_options(options.compute)});
+                                .model = model_options(options.compute),
+                                .expert_cache = expert_cache});
   if (quiet) return model;
   if (const std::string_view notice = builtin_notice(options.model); !notice.empty()) {
     fmt::print(stderr, "lethe: {}\n", notice);
+  }
+  if (const model::ExpertCache* cache = model->model().expert_cache()) {
+    fmt::print(stderr, "lethe: {}\n", expert_cache_notice(*cache));
   }
   if (!model->missing_tokens().empty()) {
     fmt::print(stderr,

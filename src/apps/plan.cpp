@@ -12,6 +12,7 @@
 
 #include "apps/checkpoint_cost.h"
 #include "apps/commands.h"
+#include "apps/machine_plan.h"
 #include "apps/units.h"
 #include "base/error.h"
 #include "tensor/checkpoint.h"
@@ -39,10 +40,13 @@ struct Column {
   int64_t cache_read = 0;
   int64_t max_position_embeddings = 0;
   std::optional<Published> published;
+  std::optional<model::MemoryNeeds> needs;  ///< where the weights are known
+  std::optional<MachinePlan> on_machine;
 };
 
 struct Plan {
   int64_t context = 0;
+  MachineFacts machine;
   std::vector<Column> columns;  ///< the last one is V3.2
   const Column& v32() const { return columns.back(); }
 };
@@ -61,6 +65,7 @@ Column config_column(const ModelConfig& config, const WeightCosts& weights, int6
 Column preset_column(const std::string& preset, int64_t context) {
   const ModelConfig config = preset_config(preset);
   Column column = config_column(config, weight_costs(config), context);
+  column.needs = model::memory_needs(config);
   if (context == kPublishedContext) {
     if (preset == "v4-pro") column.published = Published{27, 10};
     if (preset == "v4-flash") column.published = Published{10, 7};
@@ -69,11 +74,11 @@ Column preset_column(const std::string& preset, int64_t context) {
 }
 
 /// A checkpoint on disk: bytes of the encodings it really uses.
-Column checkpoint_column(const std::string& path, int64_t context) {
-  const Checkpoint checkpoint = Checkpoint::open(path);
+Column checkpoint_column(const Checkpoint& checkpoint, int64_t context) {
   const ModelConfig& config = checkpoint.config();
   Column column = config_column(config, checkpoint_weight_costs(checkpoint), context);
-  if (column.name.empty()) column.name = path;
+  column.needs = model::memory_needs(checkpoint);
+  if (column.name.empty()) column.name = checkpoint.path();
   return column;
 }
 
@@ -85,6 +90,17 @@ Column v32_column(int64_t context) {
   column.cache = cache_cost(config, CacheFormat::Served);
   column.cache_read = cache_bytes_read(config, context);
   return column;
+}
+
+void plan_column_on_machine(const MachineFacts& machine, Column& column, int64_t context) {
+  if (!column.weights || !column.needs) return;
+  const auto experts = static_cast<size_t>(ModelPart::RoutedExperts);
+  const auto state = static_cast<int64_t>(column.cache.total(context)) + column.cache.pending;
+  column.on_machine =
+      plan_on_machine(machine, *column.needs, state,
+                      {.active_bytes = sum(*column.weights).active_bytes,
+                       .active_expert_bytes = (*column.weights)[experts].active_bytes,
+                       .cache_read_bytes = column.cache_read});
 }
 
 double percent_of(double value, double whole) {
@@ -228,6 +244,45 @@ void print_memory(const Table& table, const Plan& plan) {
   });
 }
 
+std::string fit_text(const model::MemoryPlan& memory) {
+  if (memory.fits) return "yes";
+  return memory.possible ? "in part" : "no";
+}
+
+void print_machine(const Table& table, const Plan& plan) {
+  const MachineFacts& machine = plan.machine;
+  const auto speed = [](std::optional<double> gb_s) {
+    return gb_s ? fmt::format("{:.2f} GB/s", *gb_s) : std::string("not measured");
+  };
+  table.heading(fmt::format("On this machine: {} of memory ({}), disk {}",
+                            bytes_text(machine.memory_bytes), speed(machine.read_gb_s),
+                            speed(machine.disk_gb_s)));
+  const auto row = [&table](std::string_view label,
+                            const std::function<std::string(const MachinePlan&)>& cell) {
+    table.row(label, [&cell](const Column& column) {
+      return column.on_machine ? cell(*column.on_machine) : std::string("-");
+    });
+  };
+  row("weights fit, beside one sequence",
+      [](const MachinePlan& it) { return fit_text(it.memory); });
+  row("memory that it takes at least",
+      [](const MachinePlan& it) { return bytes_text(it.memory.least_memory_bytes()); });
+  row("expert cache", [](const MachinePlan& it) {
+    const bool cached = it.memory.possible && !it.memory.fits;
+    return cached ? bytes_text(it.memory.cache_bytes) : std::string("-");
+  });
+  row("  experts that it holds", [](const MachinePlan& it) {
+    return it.memory.possible ? percent_text(100 * it.memory.resident_share()) : std::string("-");
+  });
+  row("read from disk for a token (3)", [](const MachinePlan& it) {
+    return it.memory.possible ? bytes_text(it.disk_bytes_per_token) : std::string("-");
+  });
+  row("decoded tokens/s, at most (3)", [](const MachinePlan& it) {
+    return it.decode_tokens_per_s ? fmt::format("{:.2f}", *it.decode_tokens_per_s)
+                                  : std::string("-");
+  });
+}
+
 void print_plan(const Plan& plan) {
   const Table table(plan);
   fmt::print("At a context of {} tokens\n\n", plan.context);
@@ -237,9 +292,14 @@ void print_plan(const Plan& plan) {
   print_arithmetic(table, plan);
   print_cache(table, plan);
   print_memory(table, plan);
+  print_machine(table, plan);
   fmt::print(
       "\n(1) fp8 counts 1, the bf16 attention core 2, fp4 index scores 0.5.\n"
-      "(2) The same, and weights multiplied in bf16 or f32 (wo_a, compressors, router, head) 2.\n");
+      "(2) The same, and weights multiplied in bf16 or f32 (wo_a, compressors, router, head) 2.\n"
+      "(3) If the router picks every expert equally often, so that those in memory serve as large "
+      "a\n"
+      "    share of the uses as they are of all; memory and disk at full speed, one after the "
+      "other.\n");
   for (const Column& column : plan.columns) {
     if (column.max_position_embeddings > 0 && plan.context > column.max_position_embeddings) {
       fmt::print("Note: {} is made for at most {} tokens.\n", column.name,
@@ -261,6 +321,25 @@ Json weights_json(const WeightCosts& costs) {
     if (cost.bytes == 0) continue;
     json["by_part"][std::string(model_part_name(static_cast<ModelPart>(i)))] = one(cost);
   }
+  return json;
+}
+
+Json machine_plan_json(const MachinePlan& it) {
+  const model::MemoryPlan& memory = it.memory;
+  Json json{{"fits", memory.fits},
+            {"possible", memory.possible},
+            {"dense_bytes", memory.needs.dense_bytes},
+            {"lookup_bytes", memory.needs.lookup_bytes},
+            {"expert_bytes", memory.needs.expert_bytes},
+            {"experts", memory.needs.num_experts},
+            {"state_bytes", memory.state_bytes},
+            {"margin_bytes", memory.margin_bytes},
+            {"least_memory_bytes", memory.least_memory_bytes()},
+            {"expert_cache_bytes", memory.possible && !memory.fits ? memory.cache_bytes : 0},
+            {"resident_experts_share", memory.resident_share()},
+            {"memory_bytes_per_token", it.memory_bytes_per_token},
+            {"disk_bytes_per_token", it.disk_bytes_per_token}};
+  if (it.decode_tokens_per_s) json["decode_tokens_per_s"] = *it.decode_tokens_per_s;
   return json;
 }
 
@@ -290,6 +369,7 @@ Json column_json(const Plan& plan, const Column& column) {
                    {"pending_bytes_max", column.cache.pending},
                    {"bytes_at_context", column.cache.total(plan.context)},
                    {"percent_of_v3.2", cache_percent(plan, column)}};
+  if (column.on_machine) json["on_this_machine"] = machine_plan_json(*column.on_machine);
   if (column.published) {
     json["published"] = {{"flops_percent_of_v3.2", column.published->flops},
                          {"cache_percent_of_v3.2", column.published->cache}};
@@ -300,6 +380,9 @@ Json column_json(const Plan& plan, const Column& column) {
 void print_json(const Plan& plan) {
   Json json;
   json["context"] = plan.context;
+  json["machine"]["memory_bytes"] = plan.machine.memory_bytes;
+  if (plan.machine.read_gb_s) json["machine"]["read_gb_s"] = *plan.machine.read_gb_s;
+  if (plan.machine.disk_gb_s) json["machine"]["disk_gb_s"] = *plan.machine.disk_gb_s;
   for (const Column& column : plan.columns) json["models"].push_back(column_json(plan, column));
   fmt::print("{}\n", json.dump(2));
 }
@@ -309,6 +392,8 @@ struct Options {
   std::vector<std::string> presets;
   int64_t context = kPublishedContext;
   bool json = false;
+  MachineProbeOptions machine;
+  bool no_measure = false;
 };
 
 void run(const Options& options) {
@@ -321,13 +406,19 @@ void run(const Options& options) {
   if (options.models.empty() && presets.empty()) presets = {"v4-pro", "v4-flash", "v4.1-flash"};
   Plan plan;
   plan.context = options.context;
+  std::vector<Checkpoint> checkpoints;
   for (const std::string& path : options.models) {
-    plan.columns.push_back(checkpoint_column(path, plan.context));
+    checkpoints.push_back(Checkpoint::open(path));
+    plan.columns.push_back(checkpoint_column(checkpoints.back(), plan.context));
   }
   for (const std::string& preset : presets) {
     plan.columns.push_back(preset_column(preset, plan.context));
   }
   plan.columns.push_back(v32_column(plan.context));
+  MachineProbeOptions machine = options.machine;
+  machine.measure = !options.no_measure;
+  plan.machine = probe_machine_facts(machine, checkpoints.empty() ? nullptr : &checkpoints.front());
+  for (Column& column : plan.columns) plan_column_on_machine(plan.machine, column, plan.context);
   if (options.json) {
     print_json(plan);
   } else {
@@ -345,6 +436,16 @@ void add_plan(CLI::App& app) {
   command->add_option("--preset", options->presets,
                       fmt::format("A published model: {}", fmt::join(preset_names(), ", ")));
   command->add_option("--context", options->context, "Tokens of context")->capture_default_str();
+  command
+      ->add_option("--memory-size", options->machine.memory_bytes,
+                   "Suppose so much memory, e.g. 64GB (default: what there is now)")
+      ->transform(CLI::AsSizeValue(true));
+  command
+      ->add_option("--disk-speed", options->machine.disk_gb_s,
+                   "Suppose a disk that gives so many GB/s (default: measured on the first MODEL)")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--no-measure", options->no_measure,
+                    "Do not measure this machine: no forecast");
   command->add_flag("--json", options->json, "Print JSON");
   command->callback([options] { run(*options); });
 }

@@ -10,6 +10,7 @@
 #include "apps/answer_printer.h"
 #include "apps/attachment.h"
 #include "apps/commands.h"
+#include "apps/expert_cache_text.h"
 #include "apps/interrupt_guard.h"
 #include "apps/model_options.h"
 #include "apps/sampling_options.h"
@@ -102,6 +103,9 @@ void run(const RunOptions& options) {
   const engine::RequestId id = service.start(std::move(prepared), printer);
   const serve::ChatResult result = printer->wait(service, id, InterruptGuard::flag());
   if (!options.quiet) fmt::print(stderr, "lethe: {}\n", usage_text(result));
+  if (const model::ExpertCache* cache = model->model().expert_cache(); cache && !options.quiet) {
+    fmt::print(stderr, "lethe: {}\n", expert_cache_text(cache->stats()));
+  }
   if (result.cancelled) throw CLI::RuntimeError(kInterruptedStatus);
   if (!result.error.empty()) throw Error("the answer is not complete: {}", result.error);
 }

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "apps/commands.h"
+#include "apps/expert_cache_text.h"
 #include "apps/interrupt_guard.h"
 #include "apps/model_options.h"
 #include "base/error.h"
@@ -127,6 +128,9 @@ void serve_until_signal(const ServeOptions& options) {
                          model->context_length(), model->num_threads(), server.url()));
   }
   transport.join();
+  if (const model::ExpertCache* cache = model->model().expert_cache(); cache && !options.quiet) {
+    log_line(expert_cache_text(cache->stats()));
+  }
 }
 
 void serve(const ServeOptions& options) {

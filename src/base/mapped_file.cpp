@@ -54,8 +54,11 @@ void MappedFile::Impl::map() {
   if (size == 0) return;
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (address == MAP_FAILED) {
-    throw LoadError("{}: {} bytes cannot be mapped into memory: {}.", path, size,
-                    std::strerror(errno));
+    throw LoadError("{}: {} bytes cannot be mapped into memory: {}.{}", path, size,
+                    std::strerror(errno),
+                    errno == ENOMEM ? " Mapped files take address space but no memory: raise the "
+                                      "limit of the former (ulimit -v)."
+                                    : "");
   }
   bytes = {static_cast<const std::byte*>(address), size};
   guard.emplace(address, size,

@@ -4,7 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <fstream>
+#include <initializer_list>
 #include <limits>
 #include <string>
 
@@ -21,20 +24,37 @@ int64_t limit_in(const std::string& path) {
   return in >> bytes && bytes > 0 ? bytes : kNoLimit;
 }
 
-/// The limits of this process's control group and of those above it (version 2), or of the
-/// container's (version 1).
+/// The least limit that `files` set in a control group and those above it.
+int64_t limit_along(const std::string& root, std::string group,
+                    std::initializer_list<const char*> files) {
+  int64_t limit = kNoLimit;
+  for (;; group.resize(group.rfind('/'))) {
+    while (group.ends_with('/')) group.pop_back();
+    for (const char* file : files) limit = std::min(limit, limit_in(root + group + "/" + file));
+    if (group.empty()) return limit;
+  }
+}
+
+/// The limits of this process's control group and of those above it, in either version. Inside a
+/// container the group may be named as the host sees it; the container's own is then at the root.
 int64_t control_group_limit() {
-  int64_t limit = limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes");
+  int64_t limit = kNoLimit;
   std::ifstream in("/proc/self/cgroup");
   for (std::string line; std::getline(in, line);) {
-    if (line.rfind("0::/", 0) != 0) continue;
-    for (std::string group = line.substr(3);; group.resize(group.rfind('/'))) {
-      while (group.ends_with('/')) group.pop_back();
-      limit = std::min(limit, limit_in("/sys/fs/cgroup" + group + "/memory.max"));
-      if (group.empty()) break;
+    const size_t controllers = line.find(':');
+    const size_t path = line.find(':', controllers + 1);
+    if (controllers == std::string::npos || path == std::string::npos) continue;
+    const std::string names = ',' + line.substr(controllers + 1, path - controllers - 1) + ',';
+    const std::string group = line.substr(path + 1);
+    if (group.empty() || group[0] != '/') continue;
+    if (line.rfind("0::", 0) == 0) {
+      limit = std::min(limit, limit_along("/sys/fs/cgroup", group, {"memory.max", "memory.high"}));
+    } else if (names.find(",memory,") != std::string::npos) {
+      limit =
+          std::min(limit, limit_along("/sys/fs/cgroup/memory", group, {"memory.limit_in_bytes"}));
     }
   }
-  return limit;
+  return std::min(limit, limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
 }
 
 int64_t address_space_limit() {
@@ -43,11 +63,34 @@ int64_t address_space_limit() {
   return static_cast<int64_t>(std::min<rlim_t>(limit.rlim_cur, kNoLimit));
 }
 
+/// MemAvailable: free memory, and what dropping pages of files would free.
+int64_t free_on_machine() {
+  std::ifstream in("/proc/meminfo");
+  for (std::string line; std::getline(in, line);) {
+    int64_t kib = 0;
+    if (std::sscanf(line.c_str(), "MemAvailable: %" SCNd64 " kB", &kib) == 1) return kib * 1024;
+  }
+  return kNoLimit;
+}
+
 }  // namespace
 
 int64_t usable_memory_bytes() {
   const int64_t machine = int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
   return std::max<int64_t>(1, std::min({machine, control_group_limit(), address_space_limit()}));
+}
+
+int64_t available_memory_bytes() {
+  return std::max<int64_t>(1, std::min(usable_memory_bytes(), free_on_machine()));
+}
+
+int64_t address_space_left_bytes() {
+  const int64_t limit = address_space_limit();
+  if (limit == kNoLimit) return kNoLimit;
+  std::ifstream in("/proc/self/statm");
+  int64_t pages = 0;
+  in >> pages;
+  return std::max<int64_t>(0, limit - pages * sysconf(_SC_PAGE_SIZE));
 }
 
 }  // namespace lethe

@@ -23,7 +23,7 @@ EngineOptions resolved(EngineOptions options) {
       options.checkpoint_interval < 1) {
     throw UsageError("engine options must not be negative, and one request must be able to run");
   }
-  if (options.memory_bytes == 0) options.memory_bytes = usable_memory_bytes() / 4;
+  if (options.memory_bytes == 0) options.memory_bytes = available_memory_bytes() / 4;
   return options;
 }
 

@@ -13,7 +13,7 @@ struct EngineOptions {
   int64_t shared_prefill_chunk = 128;
   int64_t max_running = 16;   ///< requests computed at a time
   int64_t max_waiting = 256;  ///< besides those there is a place for; beyond, submit() refuses
-  /// Memory of all sequences and cached prefixes. 0: a quarter of what this process may use.
+  /// Memory of all sequences and cached prefixes. 0: a quarter of what is free.
   int64_t memory_bytes = 0;
   bool prefix_cache = true;
   /// In a long prompt, a state is kept every so many tokens.

@@ -10,7 +10,7 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const ops::Devic
                                   const ModelOptions& options) {
   switch (checkpoint.config().family) {
     case ModelFamily::V4:
-      return std::make_unique<v4::V4Model>(checkpoint, device);
+      return std::make_unique<v4::V4Model>(checkpoint, device, options);
     case ModelFamily::V41:
       return std::make_unique<v41::V41Model>(checkpoint, device, options);
   }

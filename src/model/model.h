@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/batch.h"
+#include "model/expert_cache.h"
 #include "model/sequence_state.h"
 #include "model/trace.h"
 #include "ops/device.h"
@@ -26,7 +27,7 @@ struct ForwardResult {
   ops::Matrix hidden;
 };
 
-/// Options that change what is computed.
+/// How a checkpoint is made a model.
 struct ModelOptions {
   /// V4.1: score the index keys that the reference happens to have at hand instead of those of the
   /// layer's own KV source (spec V4.1 4.3, "stale index keys").
@@ -36,6 +37,9 @@ struct ModelOptions {
   /// than it depends on are the paper's bounded replay, an approximation that changes logits.
   /// Source: spec V4.1 5.
   std::optional<int64_t> replay_rows = std::nullopt;
+  /// Keep routed experts in an expert cache of so many bytes instead of using them where they are
+  /// mapped; 0: do not. See choose_expert_cache(). Results are the same.
+  int64_t expert_cache_bytes = 0;
 };
 
 /// A loaded decoder of the V4 family. One forward serves prefill, decode, any chunking and any
@@ -75,6 +79,9 @@ class Model {
 
   /// Whether the checkpoint has the draft head (V4: MTP block, V4.1: DSpark).
   virtual bool has_draft() const = 0;
+
+  /// The cache of routed experts, or null if they are used where they are mapped.
+  virtual const ExpertCache* expert_cache() const { return nullptr; }
 };
 
 /// Builds the decoder of the checkpoint's family. Throws LoadError.

@@ -25,10 +25,30 @@ MoE::MoE(const WeightLoader& loader, const std::string& prefix, const Shape& sha
              .normalize = config.norm_topk_prob,
              .scale = static_cast<float>(config.routed_scaling_factor),
              .temperature = static_cast<float>(config.gate_temp)};
+  std::vector<StoredExpert> stored;
+  cache_ = loader.expert_cache();
   for (int64_t e = 0; e < shape.num_experts; ++e) {
-    experts_.push_back(loader.expert(fmt::format("{}.experts.{}", prefix, e)));
+    const std::string name = fmt::format("{}.experts.{}", prefix, e);
+    if (cache_ != nullptr) {
+      stored.push_back(loader.stored_expert(name));
+    } else {
+      experts_.push_back(loader.expert(name));
+    }
   }
+  if (cache_ != nullptr) cache_group_ = cache_->add_group(stored, shape.experts_per_token);
 }
+
+namespace {
+
+/// The experts that anybody chose, ascending.
+std::vector<int32_t> experts_in(const ops::IndexMatrix& chosen) {
+  std::vector<int32_t> experts(chosen.values().begin(), chosen.values().end());
+  std::sort(experts.begin(), experts.end());
+  experts.erase(std::unique(experts.begin(), experts.end()), experts.end());
+  return experts;
+}
+
+}  // namespace
 
 ops::IndexMatrix MoE::table_rows(std::span<const int32_t> tokens) const {
   const int64_t k = shape_.experts_per_token;
@@ -66,6 +86,23 @@ void MoE::read_experts(ops::ProfileScope& profile, const ops::IndexMatrix& chose
   }
 }
 
+void MoE::prefetch(std::span<const int32_t> tokens) const {
+  if (cache_ == nullptr || !tid2eid_) return;
+  cache_->prefetch(cache_group_, experts_in(table_rows(tokens)));
+}
+
+/// Adds the routed experts to y, wave by wave, and gives the shared expert's output, computed while
+/// the first ones are being read. Waves are ascending, so that sums are as without a cache.
+ops::Matrix MoE::cached_experts(const ops::Device& device, const ops::Matrix& x,
+                                const ops::Routes& routes, ops::Matrix& y) const {
+  ExpertWaves waves(*cache_, cache_group_, experts_in(routes.experts));
+  ops::Matrix shared = ops::expert(device, x, shared_, shape_.swiglu_limit_shared, {});
+  for (auto wave = waves.next(); !wave.empty(); wave = waves.next()) {
+    ops::moe_experts(device, x, routes, {.routed = wave, .limit = shape_.swiglu_limit}, y);
+  }
+  return shared;
+}
+
 ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
                          std::span<const int32_t> tokens, const TraceScope& trace) const {
   std::optional<ops::IndexMatrix> table;
@@ -78,12 +115,21 @@ ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
   ops::Matrix y(x.rows(), x.cols());
   ops::ProfileScope profile(device, ops::Part::Experts);
   if (device.profile() != nullptr) read_experts(profile, routes.experts);
-  ops::moe_experts(device, x, routes,
-                   {.routed = experts_,
-                    .limit = shape_.swiglu_limit,
-                    .shared = &shared_,
-                    .shared_limit = shape_.swiglu_limit_shared},
-                   y);
+  if (cache_ != nullptr) {
+    const ops::Matrix shared = cached_experts(device, x, routes, y);
+    device.for_rows(y.rows(), [&](int64_t t) {
+      const auto in = shared.row(t);
+      const auto out = y.row(t);
+      for (size_t d = 0; d < out.size(); ++d) out[d] += in[d];
+    });
+  } else {
+    ops::moe_experts(device, x, routes,
+                     {.routed = experts_,
+                      .limit = shape_.swiglu_limit,
+                      .shared = &shared_,
+                      .shared_limit = shape_.swiglu_limit_shared},
+                     y);
+  }
   device.store_bf16(y);
   return y;
 }

@@ -27,6 +27,10 @@ class MoE {
   MoE(const WeightLoader& loader, const std::string& prefix, const Shape& shape);
   MoE(MoE&&) = default;
 
+  /// Begins to read the experts that the tokens will use, where that is known from their ids alone
+  /// and an expert cache keeps them; does nothing otherwise.
+  void prefetch(std::span<const int32_t> tokens) const;
+
   /// x: [tokens, dim] normed input; tokens: their ids (hash routing). Returns [tokens, dim].
   ops::Matrix forward(const ops::Device& device, const ops::Matrix& x,
                       std::span<const int32_t> tokens, const TraceScope& trace) const;
@@ -34,12 +38,16 @@ class MoE {
  private:
   void read_experts(ops::ProfileScope& profile, const ops::IndexMatrix& chosen) const;
   ops::IndexMatrix table_rows(std::span<const int32_t> tokens) const;
+  ops::Matrix cached_experts(const ops::Device& device, const ops::Matrix& x,
+                             const ops::Routes& routes, ops::Matrix& y) const;
 
   Shape shape_;
   std::vector<float> bias_;
   ops::RouterParams router_;
-  std::optional<TensorView> tid2eid_;  // I64 or I32 [vocab, k]
-  std::vector<ops::ExpertWeights> experts_;
+  std::optional<TensorView> tid2eid_;        // I64 or I32 [vocab, k]
+  std::vector<ops::ExpertWeights> experts_;  // mapped; none if a cache keeps them
+  ExpertCache* cache_ = nullptr;
+  int cache_group_ = -1;
   ops::ExpertWeights shared_;
 };
 

@@ -33,4 +33,15 @@ ops::ExpertWeights WeightLoader::expert(const std::string& prefix) const {
           .w2 = linear(prefix + ".w2", ops::LinearRole::Fp8)};
 }
 
+StoredExpert WeightLoader::stored_expert(const std::string& prefix) const {
+  StoredExpert stored{.weights = expert(prefix), .parts = {}};
+  for (const char* name : {".w1.weight", ".w3.weight", ".w2.weight"}) {
+    const StoredWeight weight = checkpoint_->get(prefix + name);
+    for (const TensorView* view : {&weight.tensor, weight.scale ? &*weight.scale : nullptr}) {
+      if (view != nullptr) stored.parts.push_back({view->data, view->file, view->offset});
+    }
+  }
+  return stored;
+}
+
 }  // namespace lethe::model

@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "model/expert_cache.h"
 #include "ops/experts.h"
 #include "ops/linear.h"
 #include "tensor/checkpoint.h"
@@ -13,7 +14,9 @@ namespace lethe::model {
 /// as views of the mapped file, small vectors decoded to f32. Throws LoadError.
 class WeightLoader {
  public:
-  explicit WeightLoader(const Checkpoint& checkpoint) : checkpoint_(&checkpoint) {}
+  /// With `expert_cache`, routed experts belong to it.
+  explicit WeightLoader(const Checkpoint& checkpoint, ExpertCache* expert_cache = nullptr)
+      : checkpoint_(&checkpoint), expert_cache_(expert_cache) {}
 
   const Checkpoint& checkpoint() const noexcept { return *checkpoint_; }
   const ModelConfig& config() const noexcept { return checkpoint_->config(); }
@@ -29,9 +32,14 @@ class WeightLoader {
 
   /// PREFIX.w1 / .w3 / .w2.
   ops::ExpertWeights expert(const std::string& prefix) const;
+  /// The same with the places of its bytes in the files.
+  StoredExpert stored_expert(const std::string& prefix) const;
+  /// Null: experts are used where they are mapped.
+  ExpertCache* expert_cache() const noexcept { return expert_cache_; }
 
  private:
   const Checkpoint* checkpoint_;
+  ExpertCache* expert_cache_;
 };
 
 }  // namespace lethe::model

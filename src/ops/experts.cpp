@@ -275,7 +275,7 @@ void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
   }
   std::vector<Group> groups;
   for (size_t e = 0; e < by_expert.size(); ++e) {
-    if (by_expert[e].visits.empty()) continue;
+    if (by_expert[e].visits.empty() || !layer.routed[e].w1.weight.present()) continue;
     by_expert[e].weights = &layer.routed[e];
     by_expert[e].limit = layer.limit;
     groups.push_back(std::move(by_expert[e]));

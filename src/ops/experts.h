@@ -32,6 +32,7 @@ struct ExpertLayer {
 /// Adds to out[t] the outputs of the routed experts of each token, in ascending expert id, and then
 /// that of the shared one, f32. Tokens are grouped by expert, each expert's weights are read once,
 /// and all experts together are two parallel regions: one for w1 and w3, one for w2.
+/// Routed experts whose weights are absent are left out, to be added by a later call.
 void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
                  const ExpertLayer& layer, Matrix& out);
 

@@ -81,6 +81,13 @@ Tokenizer open_tokenizer(const Checkpoint& checkpoint) {
              : load_model_tokenizer(json);
 }
 
+std::unique_ptr<model::Model> load(const Checkpoint& checkpoint, const ops::Device& device,
+                                   const ServedModelOptions& options) {
+  model::ModelOptions with = options.model;
+  with.expert_cache_bytes = model::choose_expert_cache(checkpoint, options.expert_cache);
+  return model::load_model(checkpoint, device, with);
+}
+
 }  // namespace
 
 ServedModel::ServedModel(const ServedModelOptions& options)
@@ -89,7 +96,7 @@ ServedModel::ServedModel(const ServedModelOptions& options)
       profile_(find_profile(checkpoint_, options.profile)),
       team_(options.threads),
       device_(team_, options.numerics, kernels::select_kernels(options.isa)),
-      model_(model::load_model(checkpoint_, device_, options.model)),
+      model_(load(checkpoint_, device_, options)),
       missing_tokens_(find_missing(tokenizer_, profile_)) {
   check_tokenizer();
   find_names();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/thread_team.h"
+#include "model/memory_plan.h"
 #include "model/model.h"
 #include "ops/device.h"
 #include "tensor/checkpoint.h"
@@ -21,8 +22,9 @@ struct ServedModelOptions {
   std::string draft_file = {};  ///< as Checkpoint::OpenOptions
   int threads = 0;              ///< 0: all CPUs
   ops::Numerics numerics = ops::Numerics::Fast;
-  std::string isa = "auto";  ///< kernels::select_kernels
-  model::ModelOptions model = {};
+  std::string isa = "auto";        ///< kernels::select_kernels
+  model::ModelOptions model = {};  ///< but for expert_cache_bytes, which `expert_cache` decides
+  model::ExpertCacheChoice expert_cache = {};
 };
 
 /// A model as conversations need it: checkpoint, decoder, tokenizer, prompt format. Its parts refer
@@ -30,7 +32,8 @@ struct ServedModelOptions {
 /// immutable.
 class ServedModel {
  public:
-  /// Throws LoadError: checkpoint or tokenizer cannot be used, or do not belong together;
+  /// Throws LoadError: checkpoint or tokenizer cannot be used, or do not belong together, or
+  /// memory is not enough;
   /// UsageError for an unknown prompt format, or a
   /// kernel set that this machine cannot run.
   explicit ServedModel(const ServedModelOptions& options);

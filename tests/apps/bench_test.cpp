@@ -43,6 +43,31 @@ TEST(Bench, JsonHasAProbeAndARowForEachMeasurement) {
   EXPECT_GT(rows[4]["operations_per_token"], rows[1]["operations_per_token"]);
 }
 
+TEST(Bench, TellsOfTheExpertCache) {
+  const std::string options = "--depth 10 --prefill 40 --decode 4 --repeat 2 ";
+  const ProgramResult result =
+      run_lethe(bench(options + "--expert-cache 500kB --json 2>/dev/null"));
+  ASSERT_EQ(result.exit_code, 0);
+  const auto rows = nlohmann::json::parse(result.output);
+  EXPECT_GT(rows[0]["disk_gb_s"].get<double>(), 0);
+  for (size_t i = 1; i < rows.size(); ++i) {
+    const auto& cache = rows[i]["expert_cache"];
+    EXPECT_LT(cache["slots"], cache["experts"]);
+    EXPECT_GT(cache["bytes_read"], 0);
+    EXPECT_GT(cache["misses"], 0);
+    EXPECT_LE(cache["wait_s"], cache["seconds"]);
+  }
+  const ProgramResult table = run_lethe(bench(options + "--expert-cache 500kB 2>/dev/null"));
+  EXPECT_THAT(table.output, HasSubstr("expert cache: "));
+  EXPECT_THAT(table.output, HasSubstr("The disk gave"));
+  const ProgramResult off = run_lethe(bench(options + "--json 2>/dev/null"));
+  EXPECT_FALSE(nlohmann::json::parse(off.output)[1].contains("expert_cache")) << "it fits";
+  EXPECT_EQ(run_lethe(bench("--expert-cache many 2>&1")).exit_code, 2);
+  const ProgramResult small = run_lethe(bench("--expert-cache 1 2>&1"));
+  EXPECT_EQ(small.exit_code, 1);
+  EXPECT_THAT(small.output, HasSubstr("too small"));
+}
+
 TEST(Bench, TablesForPeopleAndSpreadsheets) {
   const ProgramResult table =
       run_lethe(bench("--depth 10 --prefill 0 --decode 2 --repeat 1 2>/dev/null"));

@@ -36,6 +36,48 @@ TEST(Plan, JsonHoldsPlainNumbers) {
   EXPECT_EQ(json["models"][1]["flops"]["every_mac"]["percent_of_v3.2"], 100.0);
 }
 
+TEST(Plan, SaysWhatFitsIntoAGivenMachine) {
+  const ProgramResult result = run_lethe(
+      "plan --preset v4-flash --context 131072 --memory-size 64GB --disk-speed 3 --json 2>&1");
+  ASSERT_EQ(result.exit_code, 0) << result.output;
+  const auto json = nlohmann::json::parse(result.output);
+  EXPECT_EQ(json["machine"]["memory_bytes"], 64'000'000'000);
+  EXPECT_EQ(json["machine"]["disk_gb_s"], 3.0);
+  const double read_gb_s = json["machine"]["read_gb_s"];
+  const auto& here = json["models"][0]["on_this_machine"];
+  EXPECT_FALSE(here["fits"]);
+  EXPECT_TRUE(here["possible"]);
+  EXPECT_GT(here["expert_cache_bytes"], 50'000'000'000);
+  EXPECT_LT(here["expert_cache_bytes"], 60'000'000'000);
+  const double share = here["resident_experts_share"];
+  EXPECT_NEAR(share, 0.35, 0.03);
+  const double seconds = here["memory_bytes_per_token"].get<double>() / (read_gb_s * 1e9) +
+                         here["disk_bytes_per_token"].get<double>() / 3e9;
+  EXPECT_NEAR(here["decode_tokens_per_s"].get<double>() * seconds, 1, 1e-6);
+  EXPECT_FALSE(json["models"][1].contains("on_this_machine")) << "V3.2's weights are not known";
+
+  const auto large = nlohmann::json::parse(
+      run_lethe("plan --preset v4-flash --memory-size 256GB --no-measure --json").output);
+  EXPECT_FALSE(large["machine"].contains("read_gb_s"));
+  EXPECT_TRUE(large["models"][0]["on_this_machine"]["fits"]);
+  EXPECT_EQ(large["models"][0]["on_this_machine"]["expert_cache_bytes"], 0);
+  EXPECT_FALSE(large["models"][0]["on_this_machine"].contains("decode_tokens_per_s"));
+  const auto small = nlohmann::json::parse(
+      run_lethe("plan --preset v4-pro --memory-size 16GB --no-measure --json").output);
+  EXPECT_FALSE(small["models"][0]["on_this_machine"]["possible"]);
+}
+
+TEST(Plan, MeasuresTheDiskOfACheckpoint) {
+  const std::filesystem::path released = testing::golden_dir() / "v4-tiny-a";
+  if (!std::filesystem::exists(released)) GTEST_SKIP();
+  const auto json =
+      nlohmann::json::parse(run_lethe("plan --json '" + released.string() + "'").output);
+  EXPECT_GT(json["machine"]["disk_gb_s"], 0);
+  const ProgramResult table = run_lethe("plan --memory-size 8GB '" + released.string() + "'");
+  EXPECT_NE(table.output.find("On this machine: 8.00 GB of memory ("), std::string::npos);
+  EXPECT_NE(table.output.find("weights fit"), std::string::npos);
+}
+
 TEST(Plan, ExplainsWrongOptions) {
   const ProgramResult preset = run_lethe("plan --preset v9 2>&1");
   EXPECT_EQ(preset.exit_code, 2);

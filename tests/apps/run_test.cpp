@@ -40,6 +40,16 @@ TEST(Run, ThinkingAndFiguresGoToStderr) {
   EXPECT_THAT(text, Not(HasSubstr("\x1b")));
 }
 
+TEST(Run, TellsOfTheExpertCacheUnlessQuiet) {
+  const ProgramResult cached = run("hi --expert-cache 300kB 2>&1 >/dev/null");
+  EXPECT_EQ(cached.exit_code, 0);
+  EXPECT_THAT(cached.output, HasSubstr("routed experts have a place in memory"));
+  EXPECT_THAT(cached.output, HasSubstr("expert cache: "));
+  EXPECT_EQ(run("hi --expert-cache 300kB -q" + std::string(kQuiet)).output, "Hello, I remember.\n");
+  EXPECT_THAT(run("hi 2>&1").output, Not(HasSubstr("expert cache"))) << "it fits";
+  EXPECT_EQ(run("hi --expert-cache half 2>&1").exit_code, 2);
+}
+
 TEST(Run, ThinkingCanBeHiddenOrOff) {
   EXPECT_THAT(run("hi --hide-thinking 2>&1").output,
               AllOf(Not(HasSubstr("Let me see")), HasSubstr("(3 thinking)")));

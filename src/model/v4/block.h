@@ -21,6 +21,9 @@ class Block {
   void forward(const ops::Device& device, ops::Matrix& streams, const Batch& batch,
                const TraceScope& trace) const;
 
+  /// See MoE::prefetch.
+  void prefetch_experts(const Batch& batch) const { ffn_.prefetch(batch.tokens); }
+
   // The sublayers alone, from their normed input (teacher-forced module tests).
   ops::Matrix attention(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                         const TraceScope& trace) const;

@@ -6,17 +6,20 @@
 
 namespace lethe::model::v4 {
 
-V4Model::V4Model(const Checkpoint& checkpoint, const ops::Device& device)
+V4Model::V4Model(const Checkpoint& checkpoint, const ops::Device& device,
+                 const ModelOptions& options)
     : config_(checkpoint.config()),
       device_(device),
       rope_(config_),
+      expert_cache_(make_expert_cache(options.expert_cache_bytes)),
       embed_(WeightLoader(checkpoint).matrix("embed.weight")),
       head_(WeightLoader(checkpoint), "") {
-  const WeightLoader loader(checkpoint);
+  const WeightLoader loader(checkpoint, expert_cache_.get());
   for (int64_t i = 0; i < config_.num_hidden_layers; ++i) {
     blocks_.emplace_back(loader, i, /*draft=*/false, rope_, device.numerics());
   }
   if (checkpoint.has_draft()) mtp_.emplace_back(loader, 0, rope_, device.numerics());
+  if (expert_cache_) expert_cache_->make_slots();
   layout_ = make_layout();
 }
 
@@ -32,6 +35,7 @@ std::shared_ptr<const StateLayout> V4Model::make_layout() const {
 }
 
 ops::Matrix V4Model::run_blocks(const Batch& batch, const TraceScope& trace) {
+  for (const Block& block : blocks_) block.prefetch_experts(batch);
   const ops::Matrix embedded = ops::embed(device_, embed_, batch.tokens);
   trace.add("embed_out", embedded);
   ops::Matrix streams = repeat_streams(embedded, config_.hc_mult);

@@ -11,7 +11,7 @@ namespace lethe::model::v4 {
 /// DeepSeek-V4 (Pro, Flash). Source: spec V4 section 4.
 class V4Model : public Model {
  public:
-  V4Model(const Checkpoint& checkpoint, const ops::Device& device);
+  V4Model(const Checkpoint& checkpoint, const ops::Device& device, const ModelOptions& options);
 
   const ModelConfig& config() const override { return config_; }
   const ops::Device& device() const override { return device_; }
@@ -20,6 +20,7 @@ class V4Model : public Model {
   ForwardResult forward(std::span<const SequenceChunk> chunks,
                         const ForwardOptions& options) override;
   bool has_draft() const override { return !mtp_.empty(); }
+  const ExpertCache* expert_cache() const override { return expert_cache_.get(); }
 
   /// One sequence's next rows for the MTP block: `hidden` from ForwardResult, and the token that
   /// follows each of those positions.
@@ -43,6 +44,7 @@ class V4Model : public Model {
   ModelConfig config_;
   ops::Device device_;
   RopeTables rope_;
+  std::unique_ptr<ExpertCache> expert_cache_;
   quant::Weight embed_;
   std::vector<Block> blocks_;
   OutputHead head_;

@@ -52,10 +52,11 @@ V41Model::V41Model(const Checkpoint& checkpoint, const ops::Device& device,
     : config_(checkpoint.config()),
       device_(device),
       options_(options),
+      expert_cache_(make_expert_cache(options.expert_cache_bytes)),
       rope_(config_),
       token_map_(load_token_map(checkpoint)),
       hash_(make_hash(config_.engram, token_map_)) {
-  const WeightLoader loader(checkpoint);
+  const WeightLoader loader(checkpoint, expert_cache_.get());
   embed_ = loader.matrix("embed.weight");
   norm_ = loader.vector("norm.weight");
   head_ = loader.linear("head", ops::LinearRole::Head);
@@ -64,6 +65,7 @@ V41Model::V41Model(const Checkpoint& checkpoint, const ops::Device& device,
     blocks_.back().attention().set_stale_index_keys(options.stale_index_keys);
   }
   if (checkpoint.has_draft()) dspark_.emplace(loader, rope_, device.numerics(), num_tokens());
+  if (expert_cache_) expert_cache_->make_slots();
   layout_ = make_layout();
 }
 

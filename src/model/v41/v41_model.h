@@ -25,6 +25,7 @@ class V41Model : public Model {
   ForwardResult forward(std::span<const SequenceChunk> chunks,
                         const ForwardOptions& options) override;
   bool has_draft() const override { return dspark_.has_value(); }
+  const ExpertCache* expert_cache() const override { return expert_cache_.get(); }
 
   int64_t num_tokens() const override;
   std::vector<int32_t> refused_tokens() const override;
@@ -69,6 +70,7 @@ class V41Model : public Model {
   ModelConfig config_;
   ops::Device device_;
   ModelOptions options_;
+  std::unique_ptr<ExpertCache> expert_cache_;
   RopeTables rope_;
   EngramTokenMap token_map_;
   EngramHash hash_;
