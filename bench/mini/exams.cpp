@@ -6,7 +6,6 @@
 #include <functional>
 #include <utility>
 
-#include "mini/lookup_text.h"
 #include "mini/random_stream.h"
 #include "mini/tool_check.h"
 
@@ -95,12 +94,12 @@ Score examine_definitions(Examinee& examinee, const ExamPapers& papers,
 }
 
 Score examine_lookup(Examinee& examinee, const ExamPapers& papers, int64_t num_tokens,
-                     const ExamOptions& options) {
+                     LookupValues values, const ExamOptions& options) {
   const LookupTexts texts(papers, examinee.model().tokenizer());
   Score score;
   for (uint64_t seed = 1; score.asked < options.limit; ++seed) {
     const int64_t count = std::min(kQuestionsAText, options.limit - score.asked);
-    const LookupText text = texts.make(num_tokens, count, seed);
+    const LookupText text = texts.make(num_tokens, values, count, seed);
     std::vector<Item> items;
     for (const LookupQuestion& question : text.questions) {
       Json messages =

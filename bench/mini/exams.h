@@ -6,6 +6,7 @@
 
 #include "mini/exam_papers.h"
 #include "mini/examinee.h"
+#include "mini/lookup_text.h"
 
 namespace lethe::mini {
 
@@ -32,7 +33,7 @@ Score examine_definitions(Examinee& examinee, const ExamPapers& papers, const Ex
 
 /// Facts in texts of about `num_tokens`, ten questions a text; right: the fact as it stands there.
 Score examine_lookup(Examinee& examinee, const ExamPapers& papers, int64_t num_tokens,
-                     const ExamOptions& options);
+                     LookupValues values, const ExamOptions& options);
 
 /// Sums, differences and products with up to `num_digits` digits; right: the result.
 Score examine_arithmetic(Examinee& examinee, int64_t num_digits, const ExamOptions& options);

@@ -22,6 +22,9 @@ struct LookupText {
   std::vector<LookupQuestion> questions;
 };
 
+/// What the asked facts say of their keys: a number, or a word.
+enum class LookupValues { numbers, words };
+
 /// Texts with facts about invented people and things, other facts of the same form and unrelated
 /// lines around them.
 class LookupTexts {
@@ -29,8 +32,10 @@ class LookupTexts {
   LookupTexts(const ExamPapers& papers, const Tokenizer& tokenizer)
       : papers_(papers), tokenizer_(tokenizer) {}
 
-  /// A text of about `num_tokens` with that many questions, at depths that divide it evenly.
-  LookupText make(int64_t num_tokens, int64_t num_questions, uint64_t seed) const;
+  /// A text of about `num_tokens` with that many questions about `values`, at depths that divide it
+  /// evenly.
+  LookupText make(int64_t num_tokens, LookupValues values, int64_t num_questions,
+                  uint64_t seed) const;
 
  private:
   struct Fact {
@@ -38,7 +43,7 @@ class LookupTexts {
     std::string question;
     std::string statement;
   };
-  Fact make_fact(RandomStream& random) const;
+  Fact make_fact(LookupValues values, RandomStream& random) const;
 
   const ExamPapers& papers_;
   const Tokenizer& tokenizer_;

@@ -84,8 +84,13 @@ class Bench {
       timed("tools, valid" + mode, [&] { return scores.valid; });
     } else if (part == "lookup" && !thinking) {
       for (const int64_t length : options_.lengths) {
-        timed(fmt::format("{}, {} tokens", part, length), [&] {
-          return examine_lookup(examinee, papers_, length, {.limit = options_.lookup_limit});
+        timed(fmt::format("{} of numbers, {} tokens", part, length), [&] {
+          return examine_lookup(examinee, papers_, length, LookupValues::numbers,
+                                {.limit = options_.lookup_limit});
+        });
+        timed(fmt::format("{} of words, {} tokens", part, length), [&] {
+          return examine_lookup(examinee, papers_, length, LookupValues::words,
+                                {.limit = options_.lookup_limit});
         });
       }
     }

@@ -43,7 +43,7 @@ class KeyList {
       : args_(args), window_(window), compressed_(compressed) {
     const int64_t t = args.position + row - args.row_begin;
     const bool draft = args.last_visible >= 0;
-    first_ = draft ? args.first_visible : std::max<int64_t>(0, t - args.window_size + 1);
+    first_ = draft ? args.first_visible : std::max(args.window->begin(), t - args.window_size + 1);
     in_window_ = (draft ? args.last_visible : t) - first_ + 1;
     const CompressedKeys& more = args.compressed;
     if (more.rows == nullptr) return;

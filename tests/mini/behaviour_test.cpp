@@ -67,11 +67,13 @@ TEST_F(MiniBehaviour, RecallsDefinitionsWhileThinking) {
 }
 
 TEST_F(MiniBehaviour, FindsFactsInItsContext) {
-  expect_share(examine_lookup(examinee(), papers(), 1000, {.limit = 20}), 0.9);
+  expect_share(examine_lookup(examinee(), papers(), 1000, LookupValues::numbers, {.limit = 20}),
+               0.9);
 }
 
 TEST_F(MiniBehaviour, FindsFactsAtTheTrainedLength) {
-  expect_share(examine_lookup(examinee(), papers(), 1800, {.limit = 20}), 0.9);
+  expect_share(examine_lookup(examinee(), papers(), 1800, LookupValues::numbers, {.limit = 20}),
+               0.9);
 }
 
 TEST_F(MiniBehaviour, RemembersWhatTheUserSaid) {
