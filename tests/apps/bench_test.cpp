@@ -94,6 +94,35 @@ TEST(Bench, ReplayIsAWordOrANumber) {
   }
 }
 
+TEST(Bench, ProfileSplitsAStepIntoItsParts) {
+  const ProgramResult result = run_lethe(
+      bench("--depth 300 --prefill 8 --decode 2 --repeat 2 --profile --json 2>/dev/null"));
+  ASSERT_EQ(result.exit_code, 0);
+  const auto rows = nlohmann::json::parse(result.output);
+  for (size_t i = 1; i < rows.size(); ++i) {
+    double shares = 0;
+    double bytes = 0;
+    for (const auto& part : rows[i]["parts"]) {
+      EXPECT_GT(part["ms"].get<double>(), 0) << part["part"];
+      shares += part["share_of_step"].get<double>();
+      bytes += part["bytes"].get<double>();
+    }
+    EXPECT_NEAR(shares, 1, 1e-6);
+    EXPECT_GE(rows[i]["parts"].size(), 8U);
+    EXPECT_GT(bytes, 0);
+  }
+  const ProgramResult csv =
+      run_lethe(bench("--depth 10 --prefill 0 --decode 1 --repeat 1 --profile --csv 2>/dev/null"));
+  EXPECT_THAT(csv.output, HasSubstr(",ms_sparse_attention,"));
+}
+
+TEST(Bench, MeasuresTheLastTokensOfTheContext) {
+  const ProgramResult whole =
+      run_lethe(bench("--depth 1048576 --prefill 0 --decode 2 --repeat 1 --csv 2>/dev/null"));
+  EXPECT_EQ(whole.exit_code, 0);
+  EXPECT_THAT(whole.output, HasSubstr("decode,1048576,2,"));
+}
+
 TEST(Bench, RefusesWhatTheModelCannotHold) {
   const ProgramResult deep = run_lethe(bench("--depth 999999999 2>&1"));
   EXPECT_NE(deep.exit_code, 0);
