@@ -28,9 +28,9 @@ namespace {
 
 using lethe::kernels::ActivationBatch;
 using lethe::kernels::ActivationTiles;
+using lethe::kernels::KernelTable;
 using lethe::kernels::kPanelRows;
 using lethe::kernels::kTileTokens;
-using lethe::kernels::KernelTable;
 using lethe::kernels::TileKernel;
 using lethe::kernels::WeightRow;
 using lethe::quant::Encoding;
@@ -202,7 +202,9 @@ bool sets_agree(const Rows& rows, const Tokens& tokens) {
   for (const KernelTable* set : sets_here()) {
     dot_all(*set, rows, tokens, out.data());
     if (set->own_bits[static_cast<size_t>(rows.encoding)]) {
-      const auto near = [](float a, float b) { return std::abs(a - b) <= 1e-3F + 1e-3F * std::abs(b); };
+      const auto near = [](float a, float b) {
+        return std::abs(a - b) <= 1e-3F + 1e-3F * std::abs(b);
+      };
       if (!std::equal(out.begin(), out.end(), expected.begin(), near)) return false;
     } else if (std::memcmp(out.data(), expected.data(), size * sizeof(float)) != 0) {
       return false;

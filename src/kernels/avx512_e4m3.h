@@ -97,9 +97,9 @@ struct ScaleTiles {
 /// only `count` are read, and zeros follow. Scale tiles are multiples of 32 columns.
 LETHE_AVX512_INLINE void decode64(const WeightRow& row, const ScaleTiles& tiles, int64_t column,
                                   int64_t count, __m512* out) noexcept {
-  const __m512i codes = count >= 64
-                            ? load512(row.data + column)
-                            : _mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, row.data + column);
+  const __m512i codes =
+      count >= 64 ? load512(row.data + column)
+                  : _mm512_maskz_loadu_epi8((uint64_t{1} << count) - 1, row.data + column);
   e4m3_to_f32(codes, out);
   const int64_t tile = tiles.of(column);
   const __m512 first = _mm512_set1_ps(tile_scale(row, tile));

@@ -65,7 +65,8 @@ void fma_row_f32(float* acc, const float* x, float s, int64_t n) noexcept {
   const __m512 factor = _mm512_set1_ps(s);
   int64_t i = 0;
   for (; i + kPiece <= n; i += kPiece) {
-    _mm512_storeu_ps(acc + i, add_product(_mm512_loadu_ps(acc + i), factor, _mm512_loadu_ps(x + i)));
+    _mm512_storeu_ps(acc + i,
+                     add_product(_mm512_loadu_ps(acc + i), factor, _mm512_loadu_ps(x + i)));
   }
   if (i < n) {
     const __mmask16 rest = first_lanes(n - i);
@@ -119,8 +120,8 @@ struct Bf16Row {
   static constexpr int64_t kStep = 16;
   LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
                                          __m512* out) noexcept {
-    const __m256i v = _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16),
-                                               row.data + 2 * column);
+    const __m256i v =
+        _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16), row.data + 2 * column);
     out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
   }
 };
@@ -128,8 +129,8 @@ struct F16Row {
   static constexpr int64_t kStep = 16;
   LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
                                          __m512* out) noexcept {
-    out[0] = _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16),
-                                                      row.data + 2 * column));
+    out[0] = _mm512_cvtph_ps(
+        _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16), row.data + 2 * column));
   }
 };
 struct Fp8Row {
@@ -201,8 +202,7 @@ void tile_dot(const std::byte* panel, int64_t num_rows, int64_t n, const Activat
     const float* x = tile.f32 + begin * kPieceFloats;
     for (int64_t r = 0; r < num_rows; r += kTogether) {
       for (int64_t t = 0; t < tile.count; t += kTogether) {
-        multiply<kTogether>(weights + r * kPiece, x + t * kPiece, count,
-                            totals[r / kTogether] + t);
+        multiply<kTogether>(weights + r * kPiece, x + t * kPiece, count, totals[r / kTogether] + t);
       }
     }
   }

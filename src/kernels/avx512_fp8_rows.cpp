@@ -1,8 +1,9 @@
 #include "kernels/avx512.h"
 #include "kernels/avx512_e4m3.h"
 
-// Rows of e4m3 with one token, in f32: 16 lanes of a sum are a vector. Each lane adds what the scalar
-// set adds, in its order, unfused. Row by row: two in step lost a third of the memory's bandwidth.
+// Rows of e4m3 with one token, in f32: 16 lanes of a sum are a vector. Each lane adds what the
+// scalar set adds, in its order, unfused. Row by row: two in step lost a third of the memory's
+// bandwidth.
 
 namespace lethe::kernels {
 

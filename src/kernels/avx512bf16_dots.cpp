@@ -1,6 +1,5 @@
-#include "kernels/avx512bf16.h"
-
 #include "kernels/avx512_vectors.h"
+#include "kernels/avx512bf16.h"
 
 namespace lethe::kernels {
 
