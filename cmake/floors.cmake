@@ -21,21 +21,45 @@ endif()
 # exists (docs/kernels.md, "To add an instruction set"). They throw nothing, so that no exception
 # tables, which are shared symbols, come with the wide flags.
 set(lethe_avx2_flags -mavx2 -mfma -mf16c -fno-exceptions)
+set(lethe_avx512_flags ${lethe_avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
+                       -mavx512vnni)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Its own AVX-512 headers leave vectors undefined on purpose, and are blamed for it (GCC 105593).
+  list(APPEND lethe_avx512_flags -Wno-uninitialized -Wno-maybe-uninitialized)
+endif()
+set(lethe_avx512bf16_flags ${lethe_avx512_flags} -mavx512bf16)
 
 # lethe_wide_sources(LIST): gives the files in the variable LIST their flags, or drops them.
 function(lethe_wide_sources list_name)
   set(kept ${${list_name}})
   foreach(source IN LISTS kept)
-    if(NOT source MATCHES "/kernels/avx2[^/]*\\.cpp$")
+    if(NOT source MATCHES "/kernels/(avx2|avx512|avx512bf16)_[^/]*\\.cpp$")
       continue()
     endif()
+    set(isa ${CMAKE_MATCH_1})
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_avx2_flags}")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${lethe_${isa}_flags}"
+                                  SKIP_PRECOMPILE_HEADERS ON)
     else()
       list(REMOVE_ITEM kept ${source})
     endif()
   endforeach()
   set(${list_name} ${kept} PARENT_SCOPE)
+endfunction()
+
+# Headers of other projects that many files include, compiled once per library (and once for all
+# tests): for the sanitizers' builds. Elsewhere it must be seen that every file includes what it
+# uses, and warnings count, of which GCC 12 has false ones about standard headers read in this way.
+option(LETHE_PRECOMPILE "Precompile headers of other projects" OFF)
+set(lethe_common_headers <algorithm> <cstdint> <functional> <memory> <optional> <span> <string>
+                         <string_view> <vector> <fmt/format.h>)
+set(lethe_json_header <nlohmann/json.hpp>)
+
+# lethe_precompile(TARGET HEADERS...): files compiled with flags of their own are left out.
+function(lethe_precompile target)
+  if(LETHE_PRECOMPILE)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
 endfunction()
 
 # lethe_floor(NAME DEPS ... PRIVATE_DEPS ...): the static library lethe_NAME from src/NAME/**.cpp.
@@ -50,4 +74,9 @@ function(lethe_floor name)
   lethe_wide_sources(sources)
   add_library(lethe_${name} STATIC ${sources})
   target_link_libraries(lethe_${name} PUBLIC ${arg_DEPS} PRIVATE lethe_flags ${arg_PRIVATE_DEPS})
+  set(headers ${lethe_common_headers})
+  if("nlohmann_json::nlohmann_json" IN_LIST arg_PRIVATE_DEPS)
+    list(APPEND headers ${lethe_json_header})
+  endif()
+  lethe_precompile(lethe_${name} ${headers})
 endfunction()

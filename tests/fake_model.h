@@ -31,6 +31,7 @@ class FakeModel : public model::Model {
   const ops::Device& device() const override { return device_; }
   model::SequenceState new_state() const override { return model::SequenceState(layout_); }
   std::vector<int32_t> refused_tokens() const override { return refused; }
+  int64_t narrowing_rows() const override { return narrowing; }
   bool has_draft() const override { return false; }
   using Model::forward;
 
@@ -39,7 +40,10 @@ class FakeModel : public model::Model {
     const auto batch =
         model::Batch::of(chunks, config_.vocab_size, config_.max_position_embeddings);
     Step step;
-    for (const model::SequenceChunk& chunk : chunks) step.push_back(chunk.tokens.size());
+    for (const model::SequenceChunk& chunk : chunks) {
+      step.push_back(chunk.tokens.size());
+      if (chunk.narrow) num_narrow += static_cast<int64_t>(chunk.tokens.size());
+    }
     steps.push_back(step);
     for (const int32_t token : batch.tokens) {
       if (std::ranges::find(refused, token) != refused.end()) throw Error("token {}", token);
@@ -84,6 +88,8 @@ class FakeModel : public model::Model {
 
   using Step = std::vector<size_t>;  ///< tokens of each chunk
   std::vector<Step> steps;
+  int64_t narrowing = 0;             ///< narrowing_rows()
+  int64_t num_narrow = 0;            ///< tokens that came in narrow chunks
   std::vector<int32_t> refused;      ///< refused_tokens()
   std::function<void()> on_forward;  ///< called in every pass; may throw
   std::function<void(std::vector<float>&)> change_logits;
@@ -94,13 +100,21 @@ class FakeModel : public model::Model {
     return hash ^ (hash >> 29);
   }
 
-  static void take_in(const model::SequenceChunk& chunk) {
+  void take_in(const model::SequenceChunk& chunk) const {
     ops::RowStore& history = chunk.state->history();
     for (const int32_t token : chunk.tokens) {
       std::memcpy(history.mutable_row(history.append(1)), &token, sizeof(token));
     }
-    chunk.state->layer(0).window.append(static_cast<int64_t>(chunk.tokens.size()));
-    chunk.state->advance(static_cast<int64_t>(chunk.tokens.size()));
+    const auto count = static_cast<int64_t>(chunk.tokens.size());
+    if (chunk.narrow) {
+      chunk.state->advance_narrow(count, 0, narrowing);
+    } else {
+      if (chunk.logits != model::LogitRows::None && !chunk.state->is_exact()) {
+        throw Error("logits at position {} are not exact", chunk.state->position());
+      }
+      chunk.state->layer(0).window.append(count);
+      chunk.state->advance(count);
+    }
   }
 
   std::vector<float> logits_after(model::SequenceState& state) const {

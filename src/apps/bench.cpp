@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -27,6 +28,7 @@ struct BenchOptions {
   int repeats = 3;
   bool json = false;
   bool csv = false;
+  bool profile = false;
 };
 
 Json probe_json(const MachineLimits& limits, int threads) {
@@ -37,18 +39,34 @@ Json probe_json(const MachineLimits& limits, int threads) {
           {"bf16_gflop_s", limits.bf16_gflop_s}};
 }
 
+/// Parts that took no time are left out.
+Json parts_json(const BenchRow& row) {
+  Json parts = Json::array();
+  for (int i = 0; i < ops::kNumParts; ++i) {
+    const ops::Profile::Cost& cost = row.parts[static_cast<size_t>(i)];
+    if (cost.seconds <= 0) continue;
+    parts.push_back({{"part", ops::part_name(static_cast<ops::Part>(i))},
+                     {"ms", 1e3 * cost.seconds},
+                     {"bytes", cost.bytes},
+                     {"share_of_step", cost.seconds / row.step_seconds()}});
+  }
+  return parts;
+}
+
 Json row_json(const BenchRow& row, int threads) {
-  return {{"kind", kind_name(row.kind)},
-          {"depth", row.depth},
-          {"tokens", row.tokens},
-          {"threads", threads},
-          {"tokens_per_s", row.tokens_per_s},
-          {"lowest_tokens_per_s", row.lowest},
-          {"highest_tokens_per_s", row.highest},
-          {"limit_tokens_per_s", row.limit_tokens_per_s},
-          {"share", row.share()},
-          {"bytes_per_token", row.bytes_per_token},
-          {"operations_per_token", row.operations_per_token}};
+  Json json = {{"kind", kind_name(row.kind)},
+               {"depth", row.depth},
+               {"tokens", row.tokens},
+               {"threads", threads},
+               {"tokens_per_s", row.tokens_per_s},
+               {"lowest_tokens_per_s", row.lowest},
+               {"highest_tokens_per_s", row.highest},
+               {"limit_tokens_per_s", row.limit_tokens_per_s},
+               {"share", row.share()},
+               {"bytes_per_token", row.bytes_per_token},
+               {"operations_per_token", row.operations_per_token}};
+  if (row.step_seconds() > 0) json["parts"] = parts_json(row);
+  return json;
 }
 
 void print_table(const MachineLimits& limits, const std::vector<BenchRow>& rows, int threads,
@@ -66,15 +84,51 @@ void print_table(const MachineLimits& limits, const std::vector<BenchRow>& rows,
   }
 }
 
-void print_csv(const MachineLimits& limits, const std::vector<BenchRow>& rows, int threads) {
+void print_parts(const std::vector<BenchRow>& rows) {
+  for (const BenchRow& row : rows) {
+    fmt::print("\n{} at depth {}, one {}\n", kind_name(row.kind), row.depth,
+               row.kind == BenchRow::Kind::decode ? "token" : "chunk");
+    fmt::print("  {:18} {:>10} {:>7} {:>10} {:>8}\n", "", "ms", "share", "MB", "GB/s");
+    for (int i = 0; i < ops::kNumParts; ++i) {
+      const ops::Profile::Cost& cost = row.parts[static_cast<size_t>(i)];
+      if (cost.seconds <= 0) continue;
+      fmt::print("  {:18} {:>10.3f} {:>6.1f}% {:>10.2f} {:>8.1f}\n",
+                 ops::part_name(static_cast<ops::Part>(i)), 1e3 * cost.seconds,
+                 100 * cost.seconds / row.step_seconds(), cost.bytes / 1e6,
+                 cost.bytes / cost.seconds / 1e9);
+    }
+  }
+}
+
+/// The parts as further columns: milliseconds of a step.
+std::string csv_parts_header() {
+  std::string header;
+  for (int i = 0; i < ops::kNumParts; ++i) {
+    std::string name(ops::part_name(static_cast<ops::Part>(i)));
+    std::replace(name.begin(), name.end(), ' ', '_');
+    header += ",ms_" + name;
+  }
+  return header;
+}
+std::string csv_parts(const BenchRow& row) {
+  std::string columns;
+  for (const ops::Profile::Cost& cost : row.parts) {
+    columns += fmt::format(",{:.4f}", 1e3 * cost.seconds);
+  }
+  return columns;
+}
+
+void print_csv(const MachineLimits& limits, const std::vector<BenchRow>& rows, int threads,
+               bool profile) {
   fmt::print(
       "kind,depth,tokens,threads,tokens_per_s,lowest,highest,limit_tokens_per_s,share,read_gb_s,"
-      "int8_gop_s,bf16_gflop_s\n");
+      "int8_gop_s,bf16_gflop_s{}\n",
+      profile ? csv_parts_header() : "");
   for (const BenchRow& row : rows) {
-    fmt::print("{},{},{},{},{:.4f},{:.4f},{:.4f},{:.4f},{:.4f},{:.2f},{:.1f},{:.1f}\n",
+    fmt::print("{},{},{},{},{:.4f},{:.4f},{:.4f},{:.4f},{:.4f},{:.2f},{:.1f},{:.1f}{}\n",
                kind_name(row.kind), row.depth, row.tokens, threads, row.tokens_per_s, row.lowest,
                row.highest, row.limit_tokens_per_s, row.share(), limits.read_gb_s,
-               limits.int8_gop_s, limits.bf16_gflop_s);
+               limits.int8_gop_s, limits.bf16_gflop_s, profile ? csv_parts(row) : "");
   }
 }
 
@@ -83,10 +137,12 @@ void run(const BenchOptions& options) {
   const Checkpoint checkpoint =
       Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file});
   ThreadTeam team(options.compute.threads);
-  const ops::Device device = make_device(team, options.compute);
-  const auto model = model::load_model(checkpoint, device);
+  ops::Profile profile;
+  ops::Device device = make_device(team, options.compute);
+  if (options.profile) device.set_profile(&profile);
+  const auto model = model::load_model(checkpoint, device, model_options(options.compute));
   const MachineLimits limits = probe_machine(team, device.kernels());
-  ModelBench bench(checkpoint, *model, limits);
+  ModelBench bench(checkpoint, *model, limits, device.profile());
   const auto jobs = static_cast<int64_t>(options.depths.size()) *
                     ((options.decode > 0 ? 1 : 0) + static_cast<int64_t>(options.prefill.size()));
   Progress progress("bench", jobs * options.repeats, "runs");
@@ -103,9 +159,10 @@ void run(const BenchOptions& options) {
     for (const BenchRow& row : rows) out.push_back(row_json(row, team.size()));
     fmt::print("{}\n", out.dump(1));
   } else if (options.csv) {
-    print_csv(limits, rows, team.size());
+    print_csv(limits, rows, team.size(), options.profile);
   } else {
     print_table(limits, rows, team.size(), device.kernels().name);
+    if (options.profile) print_parts(rows);
   }
 }
 
@@ -140,6 +197,10 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--json", options->json, "An array of objects, the probe first");
   command->add_flag("--csv", options->csv, "A table for a spreadsheet");
+  command->add_flag(
+      "--profile", options->profile,
+      "Also the time and bytes of each part of a step: of a token when decoding, of a "
+      "chunk when prefilling");
   add_compute_options(*command, options->compute);
   command->callback([options] {
     std::erase(options->prefill, 0);

@@ -1,7 +1,9 @@
 #include "apps/compute_options.h"
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 
+#include "base/error.h"
 #include "kernels/kernel_sets.h"
 
 namespace lethe::apps {
@@ -14,13 +16,37 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"f32", "official", "fast"}));
   command
       .add_option("--isa", options.isa,
-                  "Instruction set of the kernels: auto (the best here), scalar, avx2; the results "
-                  "are the same")
+                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512, "
+                  "avx512bf16")
+      ->capture_default_str();
+  command
+      .add_option("--replay", options.replay,
+                  "V4.1: how much of a prompt the layers past the last KV source read: exact (as "
+                  "much as the answer depends on), all, or a number of tokens (an approximation)")
       ->capture_default_str();
 }
 
 ops::Device make_device(ThreadTeam& team, const ComputeOptions& options) {
   return {team, ops::parse_numerics(options.numerics), kernels::select_kernels(options.isa)};
+}
+
+model::ModelOptions model_options(const ComputeOptions& options) {
+  constexpr int64_t kMost = int64_t{1} << 40;  // more than any context
+  model::ModelOptions out;
+  if (options.replay == "exact") return out;
+  if (options.replay == "all") {
+    out.replay_rows = kMost;
+    return out;
+  }
+  int64_t rows = 0;
+  const char* const end = options.replay.data() + options.replay.size();
+  const auto [stop, error] = std::from_chars(options.replay.data(), end, rows);
+  if (error != std::errc() || stop != end || rows < 1 || rows > kMost) {
+    throw UsageError("--replay is '{}': it must be exact, all, or a number of tokens from 1 on",
+                     options.replay);
+  }
+  out.replay_rows = rows;
+  return out;
 }
 
 }  // namespace lethe::apps

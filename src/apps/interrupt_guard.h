@@ -4,6 +4,9 @@
 
 namespace lethe::apps {
 
+/// What the program exits with when Ctrl-C ended it: 128 + SIGINT, as shells count.
+inline constexpr int kInterruptedStatus = 130;
+
 /// While it lives, Ctrl-C sets the flag instead of ending the program. One at a time.
 class InterruptGuard {
  public:

@@ -7,8 +7,10 @@
 
 #include "apps/commands.h"
 #include "base/error.h"
+#include "base/keep_freed_memory.h"
 
 int main(int argc, char** argv) {
+  lethe::keep_freed_memory();
   // A file size limit then fails a write with a reason, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);
   CLI::App app{"Lethe: runs the DeepSeek V4 family on the machines people have", "lethe"};

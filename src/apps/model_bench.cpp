@@ -19,17 +19,39 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
+/// Per part, the median over the repeats of what one of `steps` steps costs.
+ops::Profile::Costs median_costs(const std::vector<ops::Profile::Costs>& repeats, int64_t steps) {
+  ops::Profile::Costs out{};
+  for (size_t part = 0; part < out.size(); ++part) {
+    std::vector<double> seconds;
+    std::vector<double> bytes;
+    for (const ops::Profile::Costs& costs : repeats) {
+      seconds.push_back(costs[part].seconds / static_cast<double>(steps));
+      bytes.push_back(costs[part].bytes / static_cast<double>(steps));
+    }
+    out[part] = {median(seconds), median(bytes)};
+  }
+  return out;
+}
+
 }  // namespace
+
+double BenchRow::step_seconds() const {
+  double sum = 0;
+  for (const ops::Profile::Cost& cost : parts) sum += cost.seconds;
+  return sum;
+}
 
 std::string_view kind_name(BenchRow::Kind kind) {
   return kind == BenchRow::Kind::decode ? "decode" : "prefill";
 }
 
 ModelBench::ModelBench(const Checkpoint& checkpoint, model::Model& model,
-                       const MachineLimits& limits)
+                       const MachineLimits& limits, ops::Profile* profile)
     : checkpoint_(checkpoint),
       model_(model),
       limits_(limits),
+      profile_(profile),
       weight_bytes_(sum(checkpoint_weight_costs(checkpoint)).active_bytes) {}
 
 std::vector<int32_t> ModelBench::random_tokens(int64_t count) {
@@ -72,29 +94,43 @@ BenchRow ModelBench::prefill(int64_t depth, int64_t tokens, int64_t chunk, int r
   return row;
 }
 
+double ModelBench::run(model::SequenceState state, std::span<const int32_t> tokens, int64_t chunk) {
+  const auto size = static_cast<int64_t>(tokens.size());
+  const int64_t rows = chunk > 1 ? model_.narrowing_rows() : 0;
+  const int64_t narrow_end = rows > 0 ? size - 1 - rows : 0;
+  const auto begin = std::chrono::steady_clock::now();
+  for (int64_t at = 0; at < size;) {
+    const bool narrow = at < narrow_end;
+    const int64_t count = std::min(chunk, (narrow ? narrow_end : size) - at);
+    const model::SequenceChunk part{
+        &state, tokens.subspan(static_cast<size_t>(at), static_cast<size_t>(count)),
+        narrow ? model::LogitRows::None : model::LogitRows::Last, narrow};
+    model_.forward({&part, 1});
+    at += count;
+  }
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
 void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
   const int64_t context = model_.config().max_position_embeddings;
-  if (row.depth + row.tokens > context) {
+  // At the whole context, its last tokens are the ones measured.
+  const int64_t depth = row.depth == context ? context - row.tokens : row.depth;
+  if (depth < 0 || depth + row.tokens > context) {
     throw UsageError("depth {} and {} tokens more are past this model's context of {} tokens",
                      row.depth, row.tokens, context);
   }
-  const model::SequenceState start = state_at(row.depth);
+  const model::SequenceState start = state_at(depth);
   std::vector<double> rates;
+  std::vector<ops::Profile::Costs> parts;
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (on_repeat) on_repeat(row, repeat);
     model::SequenceState state = start.fork();
     const std::vector<int32_t> tokens = random_tokens(row.tokens);
-    const auto begin = std::chrono::steady_clock::now();
-    for (int64_t at = 0; at < row.tokens; at += chunk) {
-      const auto count = static_cast<size_t>(std::min(chunk, row.tokens - at));
-      const model::SequenceChunk part{&state,
-                                      std::span(tokens).subspan(static_cast<size_t>(at), count),
-                                      model::LogitRows::Last};
-      model_.forward({&part, 1});
-    }
-    const std::chrono::duration<double> time = std::chrono::steady_clock::now() - begin;
-    rates.push_back(static_cast<double>(row.tokens) / time.count());
+    if (profile_ != nullptr) profile_->start();
+    rates.push_back(static_cast<double>(row.tokens) / run(std::move(state), tokens, chunk));
+    if (profile_ != nullptr) parts.push_back(profile_->stop());
   }
+  if (profile_ != nullptr) row.parts = median_costs(parts, (row.tokens + chunk - 1) / chunk);
   checkpoint_.check_unchanged();
   row.tokens_per_s = median(rates);
   row.lowest = *std::min_element(rates.begin(), rates.end());

@@ -8,6 +8,7 @@
 
 #include "apps/machine_probe.h"
 #include "model/model.h"
+#include "ops/profile.h"
 #include "tensor/checkpoint.h"
 
 namespace lethe::apps {
@@ -25,6 +26,11 @@ struct BenchRow {
   double bytes_per_token = 0;       ///< decode: weights and cache that one token reads
   double operations_per_token = 0;  ///< multiply-adds count twice
 
+  /// Each part of one step (a token of decode, a chunk of prefill), medians over the repeats; all
+  /// zero without a profile.
+  ops::Profile::Costs parts{};
+  double step_seconds() const;  ///< sum of the parts
+
   double share() const { return limit_tokens_per_s > 0 ? tokens_per_s / limit_tokens_per_s : 0; }
 };
 std::string_view kind_name(BenchRow::Kind kind);
@@ -33,7 +39,9 @@ std::string_view kind_name(BenchRow::Kind kind);
 /// computing (model/filled_state.h). One sequence, random tokens. The model must not be in use.
 class ModelBench {
  public:
-  ModelBench(const Checkpoint& checkpoint, model::Model& model, const MachineLimits& limits);
+  /// `profile`: that of the model's device, to tell parts apart; may be null.
+  ModelBench(const Checkpoint& checkpoint, model::Model& model, const MachineLimits& limits,
+             ops::Profile* profile = nullptr);
 
   /// `tokens` one by one after `depth` tokens. Limit: bytes read per token at the read bandwidth.
   BenchRow decode(int64_t depth, int64_t tokens, int repeats);
@@ -46,11 +54,14 @@ class ModelBench {
  private:
   model::SequenceState state_at(int64_t depth);
   std::vector<int32_t> random_tokens(int64_t count);
+  /// Seconds that one repeat takes.
+  double run(model::SequenceState state, std::span<const int32_t> tokens, int64_t chunk);
   void measure(BenchRow& row, int64_t chunk, int repeats);
 
   const Checkpoint& checkpoint_;
   model::Model& model_;
   MachineLimits limits_;
+  ops::Profile* profile_;
   int64_t weight_bytes_;  // that one token reads
   uint64_t random_ = 1;
 };

@@ -40,7 +40,8 @@ std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool
                                 .draft_file = options.draft_file,
                                 .threads = options.compute.threads,
                                 .numerics = ops::parse_numerics(options.compute.numerics),
-                                .isa = options.compute.isa});
+                                .isa = options.compute.isa,
+                                .model = model_options(options.compute)});
   if (quiet) return model;
   if (const std::string_view notice = builtin_notice(options.model); !notice.empty()) {
     fmt::print(stderr, "lethe: {}\n", notice);

@@ -20,8 +20,6 @@
 namespace lethe::apps {
 namespace {
 
-constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells count
-
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
@@ -104,7 +102,7 @@ void run(const RunOptions& options) {
   const engine::RequestId id = service.start(std::move(prepared), printer);
   const serve::ChatResult result = printer->wait(service, id, InterruptGuard::flag());
   if (!options.quiet) fmt::print(stderr, "lethe: {}\n", usage_text(result));
-  if (result.cancelled) throw CLI::RuntimeError(kInterrupted);
+  if (result.cancelled) throw CLI::RuntimeError(kInterruptedStatus);
   if (!result.error.empty()) throw Error("the answer is not complete: {}", result.error);
 }
 

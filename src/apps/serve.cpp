@@ -12,14 +12,13 @@
 #include <thread>
 
 #include "apps/commands.h"
+#include "apps/interrupt_guard.h"
 #include "apps/model_options.h"
 #include "base/error.h"
 #include "serve/api/api_server.h"
 
 namespace lethe::apps {
 namespace {
-
-constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells count
 
 struct ServeOptions {
   ModelOptions model;
@@ -111,7 +110,7 @@ void serve_until_signal(const ServeOptions& options) {
   serve::ApiServer server(options.api);
   std::atomic<bool> loaded = false;
   const SignalThread signals([&] {
-    if (!loaded) std::_Exit(kInterrupted);
+    if (!loaded) std::_Exit(kInterruptedStatus);
     if (!options.quiet) log_line("ending: running answers have 30 s; again to end them now");
     server.stop();
   });

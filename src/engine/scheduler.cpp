@@ -88,7 +88,8 @@ void Scheduler::start(Sequence& sequence) {
   const auto size = static_cast<int64_t>(prompt.size());
   cache::PrefixCache::Hit hit;
   if (request.use_prefix_cache) hit = cache_.find(request.cache_scope, prompt, size - 1);
-  sequence.start(hit.state ? std::move(*hit.state) : model_.new_state(), hit.tokens);
+  sequence.start(hit.state ? std::move(*hit.state) : model_.new_state(), hit.tokens,
+                 model_.narrowing_rows());
   sequence.report_prefill();
   totals_.prompt_tokens += size;
   totals_.cached_tokens += hit.tokens;
@@ -149,7 +150,7 @@ bool Scheduler::take_result(Sequence& sequence, std::span<const float> logits) {
 
 void Scheduler::keep_state(const Sequence& sequence, const cache::TokenList& tokens) {
   const Request& request = sequence.request();
-  if (!request.use_prefix_cache) return;
+  if (!request.use_prefix_cache || !sequence.state().is_exact()) return;
   cache_.insert(request.cache_scope, tokens, sequence.state());
 }
 

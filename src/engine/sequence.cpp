@@ -9,6 +9,9 @@ namespace lethe::engine {
 
 namespace {
 
+/// A rest of fewer tokens than this is not worth a step of its own.
+constexpr int64_t kLeastNarrowTokens = 64;
+
 double seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
@@ -29,8 +32,9 @@ int64_t Sequence::max_positions() const noexcept {
   return prompt_tokens() + request_.max_tokens;
 }
 
-void Sequence::start(model::SequenceState state, int64_t cached_tokens) {
+void Sequence::start(model::SequenceState state, int64_t cached_tokens, int64_t narrowing_rows) {
   state_ = std::move(state);
+  narrowing_rows_ = narrowing_rows;
   usage_.cached_tokens = cached_tokens;
   started_ = Clock::now();
 }
@@ -40,19 +44,27 @@ void Sequence::keep_state_at(int64_t position) {
   keep_at_.insert(std::lower_bound(keep_at_.begin(), keep_at_.end(), position), position);
 }
 
+/// Where narrow chunks of the prompt end if the next state that somebody goes on from, or takes
+/// back by a few tokens, stands at `goal`.
+int64_t Sequence::narrow_end(int64_t goal) const noexcept {
+  if (narrowing_rows_ == 0) return 0;
+  return goal - state_->layout().rollback_tokens - narrowing_rows_;
+}
+
 model::SequenceChunk Sequence::next_chunk(int64_t prompt_budget) {
   if (!is_prefilling()) {
     return {&*state_, std::span(sampled_).last(1), model::LogitRows::Last};
   }
   LETHE_CHECK(prompt_budget > 0);
   const int64_t begin = state_->position();
-  int64_t end = std::min(begin + prompt_budget, prompt_tokens());
   const auto keep = std::upper_bound(keep_at_.begin(), keep_at_.end(), begin);
-  if (keep != keep_at_.end()) end = std::min(end, *keep);
+  const int64_t goal = keep != keep_at_.end() ? *keep : prompt_tokens();
+  const bool narrow = narrow_end(goal) - begin >= kLeastNarrowTokens;
+  const int64_t end = std::min(begin + prompt_budget, narrow ? narrow_end(goal) : goal);
   const auto tokens =
       std::span(*prompt_).subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
   return {&*state_, tokens,
-          end == prompt_tokens() ? model::LogitRows::Last : model::LogitRows::None};
+          end == prompt_tokens() ? model::LogitRows::Last : model::LogitRows::None, narrow};
 }
 
 bool Sequence::is_worth_keeping() const {

@@ -28,14 +28,15 @@ class Sequence {
   /// Most tokens that its state can come to hold.
   int64_t max_positions() const noexcept;
 
-  /// Begins: from a cached state or an empty one.
-  void start(model::SequenceState state, int64_t cached_tokens);
+  /// Begins: from a cached state or an empty one. narrowing_rows: the model's.
+  void start(model::SequenceState state, int64_t cached_tokens, int64_t narrowing_rows);
   /// Positions in the prompt at which the state is worth keeping, besides its end.
   void keep_state_at(int64_t position);
 
   bool is_prefilling() const noexcept { return state_->position() < prompt_tokens(); }
   /// The next chunk: one sampled token, or up to `prompt_budget` of the prompt, ending early where
-  /// the state is worth keeping. Logits are wanted of the last row unless more prompt follows.
+  /// the state is worth keeping; narrow as far as that state and those before it allow. Logits are
+  /// wanted of the last row unless more prompt follows.
   model::SequenceChunk next_chunk(int64_t prompt_budget);
   /// Whether all that was fed so far is prompt.
   bool is_in_prompt() const noexcept { return state_->position() <= prompt_tokens(); }
@@ -65,6 +66,7 @@ class Sequence {
     return prompt_tokens() + static_cast<int64_t>(sampled_.size());
   }
   bool deliver(const SampledToken& token);
+  int64_t narrow_end(int64_t goal) const noexcept;
 
   RequestId id_;
   Request request_;
@@ -73,6 +75,7 @@ class Sequence {
   Sampler sampler_;
   std::optional<model::SequenceState> state_;
   std::vector<int64_t> keep_at_;  // rising
+  int64_t narrowing_rows_ = 0;
   std::vector<int32_t> sampled_;
   StopReason reason_ = StopReason::failed;
   Usage usage_;

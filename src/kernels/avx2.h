@@ -15,4 +15,9 @@ void install_avx2_wide_row_dots(KernelTable& table) noexcept;
 /// row_dot of the encodings with Int8 activations.
 void install_avx2_int8_row_dots(KernelTable& table) noexcept;
 
+/// index_scores.
+void install_avx2_index_scores(KernelTable& table) noexcept;
+/// attend.
+void install_avx2_attention(KernelTable& table) noexcept;
+
 }  // namespace lethe::kernels

@@ -27,8 +27,13 @@ CpuFeatures cpu_features() noexcept {
   constexpr uint32_t kOsXsave = 1u << 27;
   constexpr uint32_t kAvx = 1u << 28;
   constexpr uint32_t kF16c = 1u << 29;
-  constexpr uint32_t kAvx2 = 1u << 5;     // of leaf 7
-  constexpr uint64_t kSseAndAvx = 0b110;  // of the saved states
+  constexpr uint32_t kAvx2 = 1u << 5;                                      // of leaf 7
+  constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+  constexpr uint32_t kVbmi = 1u << 1;
+  constexpr uint32_t kVnni = 1u << 11;
+  constexpr uint32_t kBf16 = 1u << 5;             // of subleaf 1
+  constexpr uint64_t kSseAndAvx = 0b110;          // of the saved states
+  constexpr uint64_t kAvx512States = 0b11100110;  // with masks and all of 32 wide registers
   uint32_t eax = 0;
   uint32_t ebx = 0;
   uint32_t ecx = 0;
@@ -37,8 +42,18 @@ CpuFeatures cpu_features() noexcept {
   const uint32_t basic = ecx;
   if ((basic & kOsXsave) == 0 || (basic & kAvx) == 0) return {};
   if ((saved_states() & kSseAndAvx) != kSseAndAvx) return {};
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) ebx = 0;
-  return {.avx2 = (ebx & kAvx2) != 0, .fma = (basic & kFma) != 0, .f16c = (basic & kF16c) != 0};
+  CpuFeatures cpu{.fma = (basic & kFma) != 0, .f16c = (basic & kF16c) != 0};
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return cpu;
+  cpu.avx2 = (ebx & kAvx2) != 0;
+  const uint32_t last_subleaf = eax;
+  if ((saved_states() & kAvx512States) != kAvx512States) return cpu;
+  cpu.avx512 = (ebx & kAvx512) == kAvx512;
+  cpu.avx512_vbmi = (ecx & kVbmi) != 0;
+  cpu.avx512_vnni = (ecx & kVnni) != 0;
+  if (last_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) {
+    cpu.avx512_bf16 = (eax & kBf16) != 0;
+  }
+  return cpu;
 }
 
 #else

@@ -7,6 +7,8 @@
 
 #if defined(__x86_64__)
 #include "kernels/avx2.h"
+#include "kernels/avx512.h"
+#include "kernels/avx512bf16.h"
 #endif
 
 namespace lethe::kernels {
@@ -22,25 +24,88 @@ const KernelTable& avx2_kernels() noexcept {
     install_avx2_dots(t);
     install_avx2_wide_row_dots(t);
     install_avx2_int8_row_dots(t);
+    install_avx2_index_scores(t);
+    install_avx2_attention(t);
     return t;
   }();
   return table;
 }
 
-KernelSet avx2_set() {
-  const CpuFeatures cpu = cpu_features();
+const KernelTable& avx512_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = avx2_kernels();
+    t.name = "avx512";
+    install_avx512_f32(t);
+    install_avx512_fp8_rows(t);
+    install_avx512_activations(t);
+    install_avx512_int8_rows(t);
+    install_avx512_int8_tile(t);
+    install_avx512_index_scores(t);
+    return t;
+  }();
+  return table;
+}
+
+const KernelTable& avx512bf16_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = avx512_kernels();
+    t.name = "avx512bf16";
+    install_avx512bf16_dots(t);
+    install_avx512bf16_attention(t);
+    return t;
+  }();
+  return table;
+}
+
+std::string missing_for_avx2(const CpuFeatures& cpu) {
   std::string missing;
   if (!cpu.avx2) missing += " AVX2";
   if (!cpu.fma) missing += " FMA";
   if (!cpu.f16c) missing += " F16C";
-  if (!missing.empty()) return {"avx2", nullptr, "this processor (or its system) lacks" + missing};
-  return {"avx2", &avx2_kernels(), {}};
+  return missing;
+}
+
+std::string missing_for_avx512(const CpuFeatures& cpu) {
+  std::string missing = missing_for_avx2(cpu);
+  if (!cpu.avx512) missing += " AVX-512 (F, BW, DQ, VL)";
+  if (!cpu.avx512_vbmi) missing += " AVX-512 VBMI";
+  if (!cpu.avx512_vnni) missing += " AVX-512 VNNI";
+  return missing;
+}
+
+std::string missing_for_avx512bf16(const CpuFeatures& cpu) {
+  std::string missing = missing_for_avx512(cpu);
+  if (!cpu.avx512_bf16) missing += " AVX-512 BF16";
+  return missing;
+}
+
+/// `table` is called only if nothing is missing.
+KernelSet set_of(std::string_view name, const std::string& missing,
+                 const KernelTable& (*table)() noexcept) {
+  if (!missing.empty()) return {name, nullptr, "this processor (or its system) lacks" + missing};
+  return {name, &table(), {}};
+}
+
+KernelSet avx2_set() {
+  return set_of("avx2", missing_for_avx2(cpu_features()), avx2_kernels);
+}
+KernelSet avx512_set() {
+  return set_of("avx512", missing_for_avx512(cpu_features()), avx512_kernels);
+}
+KernelSet avx512bf16_set() {
+  return set_of("avx512bf16", missing_for_avx512bf16(cpu_features()), avx512bf16_kernels);
 }
 
 #else
 
 KernelSet avx2_set() {
   return {"avx2", nullptr, "it is for x86-64 processors"};
+}
+KernelSet avx512_set() {
+  return {"avx512", nullptr, "it is for x86-64 processors"};
+}
+KernelSet avx512bf16_set() {
+  return {"avx512bf16", nullptr, "it is for x86-64 processors"};
 }
 
 #endif
@@ -49,6 +114,8 @@ std::vector<KernelSet> find_sets() {
   std::vector<KernelSet> sets;
   sets.push_back({"scalar", &scalar_kernels(), {}});
   sets.push_back(avx2_set());
+  sets.push_back(avx512_set());
+  sets.push_back(avx512bf16_set());
   return sets;
 }
 

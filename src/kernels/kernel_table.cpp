@@ -12,8 +12,11 @@ KernelTable make_scalar_kernels() noexcept {
   KernelTable table{};
   table.name = "scalar";
   install_scalar_dots(table);
+  install_scalar_activations(table);
   install_scalar_wide_row_dots(table);
   install_scalar_int8_row_dots(table);
+  install_scalar_index_scores(table);
+  install_scalar_attention(table);
   return table;
 }
 

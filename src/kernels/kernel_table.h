@@ -3,7 +3,10 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/attention.h"
+#include "kernels/index_scores.h"
 #include "kernels/row_dot.h"
+#include "kernels/tile_dot.h"
 
 namespace lethe::kernels {
 
@@ -13,7 +16,7 @@ namespace lethe::kernels {
 /// "In L lanes" is the order of a sum: element i is added to lane i % L, lanes start at 0, and are
 /// reduced in a tree (lane l += lane l + L/2, then L/4, ...). Products and sums are rounded one by
 /// one, never fused where that would show. The scalar set is the reference: the others give its
-/// bits, but for which NaN a NaN is.
+/// bits, but for which NaN a NaN is, and but for the encodings in `own_bits`.
 struct KernelTable {
   std::string_view name;
 
@@ -29,9 +32,29 @@ struct KernelTable {
   /// fma_row_f32 with acc: f64 [n] and an f64 product. For `official`.
   void (*fma_row_f64)(double* acc, const float* x, double s, int64_t n) noexcept;
 
+  /// x: f32 [n] to bf16 bits, nearest even; NaN stays NaN.
+  void (*to_bf16)(const float* x, int64_t n, uint16_t* out) noexcept;
+  /// quant::quantize_int8, and sums: [2 ceil(n / 32)], each of 16 codes.
+  void (*quantize_int8)(const float* x, int64_t n, int8_t* codes, float* scales,
+                        int32_t* sums) noexcept;
+
   /// Dot products of one encoded weight row with several tokens, by quant::Encoding. A plain array:
   /// installers are compiled with wide flags and must not instantiate library functions.
   RowDot row_dot[quant::kNumEncodings];
+  /// Encodings whose results are close to the scalar set's, not its bits: the set's header tells in
+  /// which arithmetic. All of a set's own ways to a dot give the same bits.
+  bool own_bits[quant::kNumEncodings];
+  /// The same for several rows with one token; null where nothing is gained by taking rows
+  /// together.
+  RowsDot rows_dot[quant::kNumEncodings];
+  /// The same for many rows with many tokens, where the set has it.
+  TileKernel tile[quant::kNumEncodings];
+
+  /// The indexer's scores of keys as they are stored (index_scores.h).
+  IndexScores index_scores;
+
+  /// All heads' attention to a list of cached rows (attention.h). Not the same bits in all sets.
+  Attend attend;
 };
 
 /// The best set that this machine can run (kernel_sets.h chooses others).

@@ -44,11 +44,15 @@ double scalar_bf16_flops(int64_t rounds) noexcept {
   return 2.0 * kLanes * static_cast<double>(rounds);
 }
 
-PeakProbe make_probe([[maybe_unused]] bool avx2) noexcept {
+PeakProbe make_probe([[maybe_unused]] std::string_view set) noexcept {
   PeakProbe probe{};
   install_scalar_peak_probe(probe);
 #if defined(__x86_64__)
-  if (avx2) install_avx2_peak_probe(probe);
+  const bool avx512bf16 = set == "avx512bf16";
+  const bool avx512 = avx512bf16 || set == "avx512";
+  if (avx512 || set == "avx2") install_avx2_peak_probe(probe);
+  if (avx512) install_avx512_peak_probe(probe);
+  if (avx512bf16) install_avx512bf16_peak_probe(probe);
 #endif
   return probe;
 }
@@ -61,10 +65,13 @@ void install_scalar_peak_probe(PeakProbe& probe) noexcept {
 }
 
 const PeakProbe& peak_probe(const KernelTable& set) noexcept {
-  static const PeakProbe scalar = make_probe(false);
-  if (set.name != "avx2") return scalar;
-  static const PeakProbe avx2 = make_probe(true);
-  return avx2;
+  static const PeakProbe scalar = make_probe("scalar");
+  static const PeakProbe avx2 = make_probe("avx2");
+  static const PeakProbe avx512 = make_probe("avx512");
+  static const PeakProbe avx512bf16 = make_probe("avx512bf16");
+  if (set.name == "avx512bf16") return avx512bf16;
+  if (set.name == "avx512") return avx512;
+  return set.name == "avx2" ? avx2 : scalar;
 }
 
 }  // namespace lethe::kernels

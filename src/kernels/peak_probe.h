@@ -19,8 +19,10 @@ struct PeakProbe {
 /// The probe of a set (kernel_sets.h).
 const PeakProbe& peak_probe(const KernelTable& set) noexcept;
 
-/// Parts of it. The second only for a CPU with AVX2 and FMA.
+/// Parts of it, the further ones only for a CPU that has the instructions of the set of that name.
 void install_scalar_peak_probe(PeakProbe& probe) noexcept;
 void install_avx2_peak_probe(PeakProbe& probe) noexcept;
+void install_avx512_peak_probe(PeakProbe& probe) noexcept;
+void install_avx512bf16_peak_probe(PeakProbe& probe) noexcept;
 
 }  // namespace lethe::kernels

@@ -26,8 +26,7 @@ struct Activation {
   const uint16_t* bf16 = nullptr;  ///< Bf16: [n] bits
   const int8_t* codes = nullptr;   ///< Int8: [n]
   const float* scales = nullptr;   ///< Int8: [ceil(n / 32)]
-  const int32_t* sums =
-      nullptr;  ///< Int8: [ceil(n / 16)] sums of 16 codes, for weights with minima
+  const int32_t* sums = nullptr;   ///< Int8: [2 ceil(n / 32)] sums of 16 codes
 };
 
 /// One row of a Weight.
@@ -53,5 +52,9 @@ inline WeightRow weight_row(const quant::Weight& w, int64_t r) noexcept {
 /// written, and groups are added in row order to one f32 sum.
 using RowDot = void (*)(const WeightRow& row, int64_t n, const Activation* tokens,
                         int64_t num_tokens, float* out) noexcept;
+
+/// out[r] = dot of rows[r] [n] with the token, for r < num_rows: each as RowDot gives it.
+using RowsDot = void (*)(const WeightRow* rows, int64_t num_rows, int64_t n,
+                         const Activation& token, float* out) noexcept;
 
 }  // namespace lethe::kernels

@@ -1,6 +1,7 @@
 #include "model/attention_projections.h"
 
 #include "ops/norm.h"
+#include "ops/profile.h"
 
 namespace lethe::model {
 
@@ -19,18 +20,24 @@ AttentionProjections::AttentionProjections(const WeightLoader& loader, const std
 
 ops::Matrix AttentionProjections::low_rank_query(const ops::Device& device,
                                                  const ops::Matrix& x) const {
+  ops::ProfileScope profile(device, ops::Part::Projections);
+  profile.read(wq_a_);
   ops::Matrix qr = ops::linear(device, x, wq_a_);
   ops::rms_norm(device, qr, q_norm_, norm_eps_);
   return qr;
 }
 
 ops::Matrix AttentionProjections::query(const ops::Device& device, const ops::Matrix& qr) const {
+  ops::ProfileScope profile(device, ops::Part::Projections);
+  profile.read(wq_b_);
   return ops::linear(device, qr, wq_b_);
 }
 
 ops::Matrix AttentionProjections::key_value(const ops::Device& device, const ops::Matrix& x,
                                             const ops::RopeTable& rope,
                                             std::span<const int64_t> positions) const {
+  ops::ProfileScope profile(device, ops::Part::Projections);
+  profile.read(wkv_);
   ops::Matrix kv = ops::linear(device, x, wkv_);
   ops::rms_norm(device, kv, kv_norm_, norm_eps_);
   ops::rope(device, kv, 1, rope, positions);
@@ -40,6 +47,9 @@ ops::Matrix AttentionProjections::key_value(const ops::Device& device, const ops
 ops::Matrix AttentionProjections::output(const ops::Device& device, ops::Matrix& o,
                                          const ops::RopeTable& rope,
                                          std::span<const int64_t> positions) const {
+  ops::ProfileScope profile(device, ops::Part::Projections);
+  profile.read(wo_a_);
+  profile.read(wo_b_);
   ops::rope(device, o, heads_, rope, positions, /*inverse=*/true);
   return ops::linear(device, ops::grouped_linear(device, o, wo_a_, groups_), wo_b_);
 }

@@ -1,6 +1,7 @@
 #include "model/batch.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -20,7 +21,8 @@ Batch Batch::of(std::span<const SequenceChunk> chunks, int64_t vocab_size, int64
           "input",
           count, position, max_positions);
     }
-    batch.sequences.push_back({chunk.state, batch.rows(), count, position});
+    LETHE_CHECK(!chunk.narrow || chunk.logits == LogitRows::None);
+    batch.sequences.push_back({chunk.state, batch.rows(), count, position, chunk.narrow});
     for (int64_t i = 0; i < count; ++i) {
       const int32_t token = chunk.tokens[static_cast<size_t>(i)];
       if (token < 0 || token >= vocab_size) {
@@ -32,6 +34,40 @@ Batch Batch::of(std::span<const SequenceChunk> chunks, int64_t vocab_size, int64
     }
   }
   return batch;
+}
+
+bool Batch::has_narrow() const {
+  return std::any_of(sequences.begin(), sequences.end(),
+                     [](const SequenceRows& rows) { return rows.narrow; });
+}
+
+Batch Batch::only(bool narrow) const {
+  Batch part;
+  for (SequenceRows rows : sequences) {
+    if (rows.narrow != narrow) continue;
+    const int64_t begin = std::exchange(rows.row_begin, part.rows());
+    part.tokens.insert(part.tokens.end(), tokens.begin() + begin,
+                       tokens.begin() + begin + rows.row_count);
+    part.positions.insert(part.positions.end(), positions.begin() + begin,
+                          positions.begin() + begin + rows.row_count);
+    part.sequences.push_back(rows);
+  }
+  return part;
+}
+
+ops::Matrix rows_of(const ops::Matrix& x, const Batch& batch, bool narrow) {
+  int64_t count = 0;
+  for (const SequenceRows& rows : batch.sequences) {
+    if (rows.narrow == narrow) count += rows.row_count;
+  }
+  ops::Matrix part(count, x.cols());
+  auto out = part.values().begin();
+  for (const SequenceRows& rows : batch.sequences) {
+    if (rows.narrow != narrow) continue;
+    const auto begin = x.values().begin() + rows.row_begin * x.cols();
+    out = std::copy(begin, begin + rows.row_count * x.cols(), out);
+  }
+  return part;
 }
 
 ops::Matrix logit_rows(const ops::Matrix& x, std::span<const SequenceChunk> chunks) {

@@ -17,6 +17,9 @@ struct SequenceChunk {
   SequenceState* state = nullptr;
   std::span<const int32_t> tokens;
   LogitRows logits = LogitRows::All;
+  /// Nothing is wanted of these tokens but what tokens `Model::narrowing_rows()` further on depend
+  /// on: models that can do without some layers for them (V4.1) leave those out. Wants no logits.
+  bool narrow = false;
 };
 
 /// The rows of one sequence within a batch, at consecutive positions.
@@ -25,6 +28,7 @@ struct SequenceRows {
   int64_t row_begin = 0;
   int64_t row_count = 0;
   int64_t position = 0;  ///< of the first row
+  bool narrow = false;   ///< SequenceChunk::narrow
 };
 
 /// Several sequences' next tokens as rows of one matrix.
@@ -37,7 +41,14 @@ struct Batch {
   /// Throws Error if a chunk is empty, would pass `max_positions`, or names a token outside
   /// [0, vocab_size); nothing has been changed then.
   static Batch of(std::span<const SequenceChunk> chunks, int64_t vocab_size, int64_t max_positions);
+
+  bool has_narrow() const;
+  /// The rows of its narrow, or of its other sequences, as a batch of their own.
+  Batch only(bool narrow) const;
 };
+
+/// The rows of `x` (one per row of `batch`) that belong to its narrow, or to its other sequences.
+ops::Matrix rows_of(const ops::Matrix& x, const Batch& batch, bool narrow);
 
 /// The rows of `x` (one per token of the chunks, in order) that want logits.
 ops::Matrix logit_rows(const ops::Matrix& x, std::span<const SequenceChunk> chunks);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -30,6 +31,11 @@ struct ModelOptions {
   /// V4.1: score the index keys that the reference happens to have at hand instead of those of the
   /// layer's own KV source (spec V4.1 4.3, "stale index keys").
   bool stale_index_keys = false;
+  /// V4.1: rows that layers past the last KV source run for before each prompt row whose result is
+  /// wanted. Nothing: as many as it depends on, so that nothing changes. A number: that many; fewer
+  /// than it depends on are the paper's bounded replay, an approximation that changes logits.
+  /// Source: spec V4.1 5.
+  std::optional<int64_t> replay_rows = std::nullopt;
 };
 
 /// A loaded decoder of the V4 family. One forward serves prefill, decode, any chunking and any
@@ -61,6 +67,11 @@ class Model {
   /// Of those, the ids that forward() refuses: V4.1's image placeholder, whose embedding comes from
   /// the vision tower. They must not be sampled either.
   virtual std::vector<int32_t> refused_tokens() const { return {}; }
+
+  /// How far before a token the tokens of narrow chunks (SequenceChunk::narrow) must end for its
+  /// result to be what a full pass gives; 0: this model leaves out nothing, and takes narrow chunks
+  /// as any others.
+  virtual int64_t narrowing_rows() const { return 0; }
 
   /// Whether the checkpoint has the draft head (V4: MTP block, V4.1: DSpark).
   virtual bool has_draft() const = 0;

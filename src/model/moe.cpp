@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ops/experts.h"
+#include "ops/profile.h"
 #include "tensor/rounding.h"
 
 namespace lethe::model {
@@ -44,6 +45,27 @@ ops::IndexMatrix MoE::table_rows(std::span<const int32_t> tokens) const {
   return rows;
 }
 
+namespace {
+
+void read_expert(ops::ProfileScope& profile, const ops::ExpertWeights& expert) {
+  for (const ops::Linear* matrix : {&expert.w1, &expert.w3, &expert.w2}) profile.read(*matrix);
+}
+
+}  // namespace
+
+/// Each expert that some token of the batch goes to is read once, the shared one always.
+void MoE::read_experts(ops::ProfileScope& profile, const ops::IndexMatrix& chosen) const {
+  read_expert(profile, shared_);
+  std::vector<bool> seen(experts_.size());
+  for (int64_t t = 0; t < chosen.rows(); ++t) {
+    for (const int32_t e : chosen.row(t)) {
+      const auto at = static_cast<size_t>(e);
+      if (!seen[at]) read_expert(profile, experts_[at]);
+      seen[at] = true;
+    }
+  }
+}
+
 ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
                          std::span<const int32_t> tokens, const TraceScope& trace) const {
   std::optional<ops::IndexMatrix> table;
@@ -54,14 +76,15 @@ ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
   trace.add("gate_selection", routes.selection);
 
   ops::Matrix y(x.rows(), x.cols());
-  ops::moe_experts(device, x, routes, experts_, shape_.swiglu_limit, y);
-  const ops::Matrix shared = ops::expert(device, x, shared_, shape_.swiglu_limit_shared, {});
-  device.for_rows(y.rows(), [&](int64_t t) {
-    const auto in = shared.row(t);
-    const auto out = y.row(t);
-    for (size_t d = 0; d < out.size(); ++d) out[d] += in[d];
-    device.store_bf16(out);
-  });
+  ops::ProfileScope profile(device, ops::Part::Experts);
+  if (device.profile() != nullptr) read_experts(profile, routes.experts);
+  ops::moe_experts(device, x, routes,
+                   {.routed = experts_,
+                    .limit = shape_.swiglu_limit,
+                    .shared = &shared_,
+                    .shared_limit = shape_.swiglu_limit_shared},
+                   y);
+  device.store_bf16(y);
   return y;
 }
 

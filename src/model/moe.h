@@ -7,6 +7,7 @@
 #include "model/batch.h"
 #include "model/trace.h"
 #include "model/weight_loader.h"
+#include "ops/profile.h"
 #include "ops/router.h"
 
 namespace lethe::model {
@@ -31,6 +32,7 @@ class MoE {
                       std::span<const int32_t> tokens, const TraceScope& trace) const;
 
  private:
+  void read_experts(ops::ProfileScope& profile, const ops::IndexMatrix& chosen) const;
   ops::IndexMatrix table_rows(std::span<const int32_t> tokens) const;
 
   Shape shape_;

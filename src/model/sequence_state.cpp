@@ -105,6 +105,18 @@ void SequenceState::advance(int64_t count) {
   trim();
 }
 
+void SequenceState::advance_narrow(int64_t count, int64_t first_layer, int64_t rows) {
+  for (size_t i = static_cast<size_t>(first_layer); i < layers_.size(); ++i) {
+    layers_[i].window.skip(count);
+  }
+  // Drafts that were fed so far cannot be fed what was not computed. They guess with what they get.
+  for (LayerCache& cache : drafts_) {
+    if (cache.window.end() == position_ - layout_->draft_lag) cache.window.skip(count);
+  }
+  exact_from_ = position_ + count + rows;
+  advance(count);
+}
+
 void SequenceState::trim() {
   const int64_t oldest = std::max<int64_t>(0, position_ - layout_->rollback_tokens);
   const int64_t window_begin = std::max<int64_t>(0, oldest - (layout_->window - 1));
@@ -163,7 +175,8 @@ void SequenceState::truncate(int64_t position) {
 bool SequenceState::can_truncate(int64_t position) const noexcept {
   if (position < 0 || position > position_) return false;
   if (position == 0 || position == position_) return true;
-  return position >= position_ - layout_->rollback_tokens && holds_rows_for(position);
+  return position >= position_ - layout_->rollback_tokens && position >= exact_from_ &&
+         holds_rows_for(position);
 }
 
 /// Whether the rows that a continuation from `position` reads are still here.
@@ -195,6 +208,7 @@ void SequenceState::for_each_page(
 }
 
 std::vector<std::byte> SequenceState::snapshot() const {
+  LETHE_CHECK(is_exact(), "a state within a narrow prompt was to be saved");
   std::vector<std::byte> out;
   append_bytes(out, kMagic, sizeof(kMagic));
   append_value(out, layout_->fingerprint);

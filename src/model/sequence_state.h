@@ -59,6 +59,10 @@ class SequenceState {
   explicit SequenceState(std::shared_ptr<const StateLayout> layout);
 
   int64_t position() const noexcept { return position_; }  ///< Tokens taken in so far.
+
+  /// False while tokens taken in by narrow chunks are too near for what comes next to be computed
+  /// exactly. Such a state only goes on with the chunks that follow; it cannot be saved.
+  bool is_exact() const noexcept { return position_ >= exact_from_; }
   const StateLayout& layout() const noexcept { return *layout_; }
 
   /// An independent continuation from here.
@@ -70,7 +74,7 @@ class SequenceState {
   /// Whether truncate(position) is possible; false for positions past the end.
   bool can_truncate(int64_t position) const noexcept;
 
-  /// Self-contained bytes, for the same model and numerics only.
+  /// Self-contained bytes, for the same model and numerics only. Only of a state that is_exact().
   std::vector<std::byte> snapshot() const;
   /// Becomes what snapshot() saw. Throws IoError, and stays as it was, if the bytes are not a
   /// snapshot of this model, or damaged in a way that can be seen.
@@ -90,6 +94,9 @@ class SequenceState {
   ops::RowStore& history() noexcept { return history_; }  ///< row p = int32 token id of position p
   /// Marks `count` more tokens as taken in and forgets what no continuation needs.
   void advance(int64_t count);
+  /// The same for a narrow chunk, of which layers from `first_layer` on have seen nothing: their
+  /// windows begin anew behind it. Results are exact `rows` tokens later.
+  void advance_narrow(int64_t count, int64_t first_layer, int64_t rows);
   /// Drops what a forward pass that failed half-way has appended.
   void abandon();
   /// First position whose compressor rows can still be needed with `position` tokens taken in.
@@ -105,6 +112,7 @@ class SequenceState {
 
   std::shared_ptr<const StateLayout> layout_;
   int64_t position_ = 0;
+  int64_t exact_from_ = 0;  ///< first position from which results are exact
   std::vector<LayerCache> layers_;
   std::vector<LayerCache> drafts_;
   ops::RowStore history_;

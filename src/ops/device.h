@@ -9,6 +9,8 @@
 
 namespace lethe::ops {
 
+class Profile;
+
 /// Where operations run, and in which arithmetic: a thread team, a kernel set, the numerics mode.
 /// The CPU is the only device so far. Not thread-safe: one forward pass at a time.
 class Device {
@@ -22,6 +24,11 @@ class Device {
   Numerics numerics() const noexcept { return numerics_; }
   bool official() const noexcept { return numerics_ == Numerics::Official; }
   const kernels::KernelTable& kernels() const noexcept { return *kernels_; }
+
+  /// Where the time of this device's operations is noted; null: nowhere (ops/profile.h).
+  Profile* profile() const noexcept { return profile_; }
+  /// `profile` must outlive the device and its copies.
+  void set_profile(Profile* profile) noexcept { profile_ = profile; }
 
   /// The rounding point "result is stored as bf16" of the reference: rounds in `official`, keeps
   /// f32 in the other modes.
@@ -40,6 +47,7 @@ class Device {
   ThreadTeam* team_;
   Numerics numerics_;
   const kernels::KernelTable* kernels_;
+  Profile* profile_ = nullptr;
 };
 
 }  // namespace lethe::ops

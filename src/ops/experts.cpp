@@ -1,8 +1,14 @@
 #include "ops/experts.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <optional>
+#include <utility>
 #include <vector>
+
+#include "ops/product.h"
+#include "quant/activation.h"
 
 namespace lethe::ops {
 
@@ -23,48 +29,266 @@ void swiglu(const Device& device, std::span<float> a, std::span<const float> b, 
   device.store_bf16(a);
 }
 
+/// Where the reference stores a product in bf16.
+void store(const Device& device, const Linear& w, std::span<float> y) {
+  if (w.role == LinearRole::Fp8 || w.role == LinearRole::Bf16) device.store_bf16(y);
+}
+
+bool rounds_input(const Device& device, const Linear& w) {
+  return device.official() && w.role == LinearRole::Fp8;
+}
+
+void round_rows(const Device& device, const Linear& w, Matrix& x) {
+  device.for_rows(x.rows(), [&](int64_t t) {
+    quant::fake_quantize_fp8(x.row(t).data(), x.cols(), w.activation_group);
+  });
+}
+
+/// A token that an expert sees, with its routing weight.
+struct Visit {
+  int64_t token;
+  float weight;
+};
+
+/// One expert's share of the work.
+struct Group {
+  const ExpertWeights* weights = nullptr;
+  float limit = 0;
+  std::vector<Visit> visits;
+  int64_t first = 0;       ///< row of its first visit in the matrix of hidden values
+  int64_t first_tile = 0;  ///< of its visits
+
+  int64_t count() const { return static_cast<int64_t>(visits.size()); }
+};
+
+/// The activations that the groups' products read. Formats differ between experts at most: kinds.
+/// Buffers serve one layer after the other.
+class GroupInputs {
+ public:
+  /// x: rows of tokens (or visits); `row_of(group, i)` is that of a group's visit i; `weight` is
+  /// the one that group's products are of.
+  template <typename RowOf, typename WeightOf>
+  void prepare(const Device& device, const Matrix& x, std::span<const Group> groups, RowOf row_of,
+               WeightOf weight) {
+    std::array<bool, kFormats> used{};
+    int64_t tiles = 0;
+    for (const Group& g : groups) {
+      used[index_of(input_format(device, weight(g)))] = true;
+      tiles = std::max(tiles, g.first_tile + tiles_for(g.count()));
+    }
+    for (size_t f = 0; f < kFormats; ++f) {
+      if (!used[f]) continue;
+      batches_[f].reset(static_cast<kernels::ActivationFormat>(f), x.values().data(), x.rows(),
+                        x.cols(), x.cols());
+      fill(device, batches_[f]);
+      tiles_[f].reset(static_cast<kernels::ActivationFormat>(f), tiles, x.cols());
+    }
+    tokens_.clear();
+    starts_.clear();
+    std::array<bool, kFormats> tiled{};
+    for (const Group& g : groups) {
+      const size_t f = index_of(input_format(device, weight(g)));
+      starts_.push_back(tokens_.size());
+      for (int64_t i = 0; i < g.count(); ++i) tokens_.push_back(batches_[f][row_of(g, i)]);
+      if (!takes_tiles(device, weight(g), g.count())) continue;
+      tiled[f] = true;
+      for (int64_t i = 0; i < g.count(); ++i) {
+        tiles_[f].add(g.first_tile + i / kernels::kTileTokens,
+                      tokens_[starts_.back() + static_cast<size_t>(i)]);
+      }
+    }
+    for (size_t f = 0; f < kFormats; ++f) {
+      if (tiled[f]) fill(device, tiles_[f], x.cols());
+    }
+  }
+
+  Product product(const Device& device, const Linear& w, const Group& group, size_t index) const {
+    const auto count = static_cast<size_t>(group.count());
+    const kernels::ActivationTiles& tiles = tiles_[index_of(input_format(device, w))];
+    return {.device = device,
+            .w = w,
+            .tokens = std::span(tokens_).subspan(starts_[index], count),
+            .tiles = takes_tiles(device, w, group.count()) ? &tiles : nullptr,
+            .first_tile = group.first_tile};
+  }
+
+ private:
+  static constexpr size_t kFormats = 3;
+  static size_t index_of(kernels::ActivationFormat format) { return static_cast<size_t>(format); }
+
+  std::array<kernels::ActivationBatch, kFormats> batches_;
+  std::array<kernels::ActivationTiles, kFormats> tiles_;
+  std::vector<kernels::Activation> tokens_;  // by group
+  std::vector<size_t> starts_;               // of groups in it
+};
+
+struct Workspace {
+  GroupInputs gate;
+  GroupInputs up;  // only where w3 reads another format than w1
+  GroupInputs hidden;
+};
+
+Workspace& workspace() {
+  thread_local Workspace buffers;
+  return buffers;
+}
+
+/// A matrix of a thread's own, whose values are whatever they were.
+std::span<float> thread_values(size_t size) {
+  thread_local std::vector<float> values;
+  if (values.size() < size) values.resize(size);
+  return std::span(values).first(size);
+}
+
+/// Rows [begin, end) of a group's hidden values: silu(w1 x) * (w3 x), for all its visits.
+void hidden_rows(const Device& device, const Product& gate, const Product& up, const Group& group,
+                 int64_t begin, int64_t end, Matrix& hidden) {
+  const auto width = static_cast<size_t>(end - begin);
+  const std::span<float> ups = thread_values(group.visits.size() * width);
+  gate.rows(begin, end, hidden.row(group.first).data() + begin, hidden.cols());
+  up.rows(begin, end, ups.data(), end - begin);
+  for (size_t i = 0; i < group.visits.size(); ++i) {
+    const std::span<float> a = hidden.row(group.first + static_cast<int64_t>(i))
+                                   .subspan(static_cast<size_t>(begin), width);
+    const std::span<float> b = ups.subspan(i * width, width);
+    store(device, gate.w, a);
+    store(device, up.w, b);
+    swiglu(device, a, b, group.limit, group.visits[i].weight);
+  }
+}
+
+/// Adds rows [begin, end) of the groups' outputs, one group after the other, to their tokens'.
+void add_output_rows(const Device& device, const GroupInputs& hidden, std::span<const Group> groups,
+                     int64_t begin, int64_t end, Matrix& out) {
+  const auto width = static_cast<size_t>(end - begin);
+  for (size_t index = 0; index < groups.size(); ++index) {
+    const Group& group = groups[index];
+    const Product down = hidden.product(device, group.weights->w2, group, index);
+    const std::span<float> y = thread_values(group.visits.size() * width);
+    down.rows(begin, end, y.data(), end - begin);
+    store(device, down.w, y);
+    for (size_t i = 0; i < group.visits.size(); ++i) {
+      float* sum = out.row(group.visits[i].token).data() + begin;
+      for (size_t d = 0; d < width; ++d) sum[d] += y[i * width + d];
+    }
+  }
+}
+
+/// All groups: out[token] += their outputs, in the order of the groups.
+void run_groups(const Device& device, const Matrix& x, std::vector<Group> groups, Matrix& out) {
+  if (groups.empty()) return;
+  int64_t visits = 0;
+  int64_t tiles = 0;
+  for (Group& g : groups) {
+    g.first = visits;
+    g.first_tile = tiles;
+    visits += g.count();
+    tiles += tiles_for(g.count());
+  }
+  const ExpertWeights& any = *groups.front().weights;
+  bool alike = true;  // w1 and w3 read the same
+  for (const Group& g : groups) {
+    LETHE_CHECK(g.weights->w1.out_features() == any.w1.out_features() &&
+                g.weights->w2.out_features() == out.cols());
+    LETHE_CHECK(rounds_input(device, g.weights->w1) == rounds_input(device, any.w1) &&
+                rounds_input(device, g.weights->w3) == rounds_input(device, any.w1));
+    alike = alike && input_format(device, g.weights->w1) == input_format(device, g.weights->w3) &&
+            takes_tiles(device, g.weights->w1, g.count()) ==
+                takes_tiles(device, g.weights->w3, g.count());
+  }
+  auto& inputs = workspace();
+
+  std::optional<Matrix> rounded;
+  if (rounds_input(device, any.w1)) {
+    rounded = x;
+    round_rows(device, any.w1, *rounded);
+  }
+  const Matrix& seen = rounded ? *rounded : x;
+  const auto token_of = [](const Group& g, int64_t i) {
+    return g.visits[static_cast<size_t>(i)].token;
+  };
+  inputs.gate.prepare(device, seen, groups, token_of,
+                      [](const Group& g) -> const Linear& { return g.weights->w1; });
+  if (!alike) {
+    inputs.up.prepare(device, seen, groups, token_of,
+                      [](const Group& g) -> const Linear& { return g.weights->w3; });
+  }
+  const GroupInputs& up_inputs = alike ? inputs.gate : inputs.up;
+
+  // A piece is some rows of a group's w1 and the same of its w3.
+  const int64_t width = any.w1.out_features();
+  Matrix hidden(visits, width);
+  const auto largest = std::max_element(
+      groups.begin(), groups.end(),
+      [](const Group& a, const Group& b) { return a.visits.size() < b.visits.size(); });
+  const int64_t piece = rows_per_piece(device, width, 2 * x.cols(), largest->count());
+  const int64_t pieces = (width + piece - 1) / piece;
+  device.team().parallel_for(
+      static_cast<int64_t>(groups.size()) * pieces, 1, [&](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+          const auto index = static_cast<size_t>(i / pieces);
+          const Group& g = groups[index];
+          const int64_t begin = i % pieces * piece;
+          hidden_rows(device, inputs.gate.product(device, g.weights->w1, g, index),
+                      up_inputs.product(device, g.weights->w3, g, index), g, begin,
+                      std::min(begin + piece, width), hidden);
+        }
+      });
+
+  if (rounds_input(device, any.w2)) round_rows(device, any.w2, hidden);
+  inputs.hidden.prepare(
+      device, hidden, groups, [](const Group& g, int64_t i) { return g.first + i; },
+      [](const Group& g) -> const Linear& { return g.weights->w2; });
+  // A piece adds the groups' outputs in their order: who computes it does not matter.
+  const int64_t out_piece = rows_per_piece(device, out.cols(), width, visits);
+  device.team().parallel_for((out.cols() + out_piece - 1) / out_piece, 1,
+                             [&](int64_t first, int64_t last) {
+                               for (int64_t i = first; i < last; ++i) {
+                                 const int64_t begin = i * out_piece;
+                                 add_output_rows(device, inputs.hidden, groups, begin,
+                                                 std::min(begin + out_piece, out.cols()), out);
+                               }
+                             });
+}
+
 }  // namespace
 
 Matrix expert(const Device& device, const Matrix& x, const ExpertWeights& weights, float limit,
               std::span<const float> scales) {
-  Matrix hidden = linear(device, x, weights.w1);
-  const Matrix up = linear(device, x, weights.w3);
-  device.for_rows(hidden.rows(), [&](int64_t t) {
-    const float scale = scales.empty() ? 1.0f : scales[static_cast<size_t>(t)];
-    swiglu(device, hidden.row(t), up.row(t), limit, scale);
-  });
-  return linear(device, hidden, weights.w2);
+  Group group{.weights = &weights, .limit = limit, .visits = {}};
+  for (int64_t t = 0; t < x.rows(); ++t) {
+    group.visits.push_back({t, scales.empty() ? 1.0f : scales[static_cast<size_t>(t)]});
+  }
+  Matrix y(x.rows(), weights.w2.out_features());
+  if (x.rows() > 0) run_groups(device, x, {std::move(group)}, y);
+  return y;
 }
 
 void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
-                 std::span<const ExpertWeights> experts, float limit, Matrix& out) {
-  struct Visit {
-    int64_t token;
-    float weight;
-  };
-  std::vector<std::vector<Visit>> visits(experts.size());
+                 const ExpertLayer& layer, Matrix& out) {
+  std::vector<Group> by_expert(layer.routed.size());
   for (int64_t t = 0; t < x.rows(); ++t) {
     const std::span<const int32_t> chosen = routes.experts.row(t);
     for (size_t i = 0; i < chosen.size(); ++i) {
-      visits.at(static_cast<size_t>(chosen[i])).push_back({t, routes.weights.row(t)[i]});
+      by_expert.at(static_cast<size_t>(chosen[i])).visits.push_back({t, routes.weights.row(t)[i]});
     }
   }
-  for (size_t e = 0; e < experts.size(); ++e) {
-    if (visits[e].empty()) continue;
-    Matrix gathered(static_cast<int64_t>(visits[e].size()), x.cols());
-    std::vector<float> scales;
-    for (const Visit& visit : visits[e]) {
-      const std::span<const float> row = x.row(visit.token);
-      std::copy(row.begin(), row.end(), gathered.row(static_cast<int64_t>(scales.size())).begin());
-      scales.push_back(visit.weight);
-    }
-    const Matrix y = expert(device, gathered, experts[e], limit, scales);
-    for (size_t i = 0; i < visits[e].size(); ++i) {
-      const std::span<const float> row = y.row(static_cast<int64_t>(i));
-      const std::span<float> sum = out.row(visits[e][i].token);
-      for (size_t d = 0; d < sum.size(); ++d) sum[d] += row[d];
-    }
+  std::vector<Group> groups;
+  for (size_t e = 0; e < by_expert.size(); ++e) {
+    if (by_expert[e].visits.empty()) continue;
+    by_expert[e].weights = &layer.routed[e];
+    by_expert[e].limit = layer.limit;
+    groups.push_back(std::move(by_expert[e]));
   }
+  if (layer.shared != nullptr && x.rows() > 0) {
+    Group shared{.weights = layer.shared, .limit = layer.shared_limit, .visits = {}};
+    for (int64_t t = 0; t < x.rows(); ++t) shared.visits.push_back({t, 1.0f});
+    const bool alike = groups.empty() ||
+                       layer.shared->w1.out_features() == groups.front().weights->w1.out_features();
+    if (!alike) run_groups(device, x, std::exchange(groups, {}), out);
+    groups.push_back(std::move(shared));
+  }
+  run_groups(device, x, std::move(groups), out);
 }
 
 }  // namespace lethe::ops

@@ -21,9 +21,18 @@ struct ExpertWeights {
 Matrix expert(const Device& device, const Matrix& x, const ExpertWeights& weights, float limit,
               std::span<const float> scales);
 
-/// Adds to out[t] the outputs of the routed experts of each token, in ascending expert id, f32.
-/// Tokens are grouped by expert: each expert's weights are read once.
+/// The experts of a layer.
+struct ExpertLayer {
+  std::span<const ExpertWeights> routed;
+  float limit = 0;
+  const ExpertWeights* shared = nullptr;  ///< of all tokens, with scale 1; null: none
+  float shared_limit = 0;
+};
+
+/// Adds to out[t] the outputs of the routed experts of each token, in ascending expert id, and then
+/// that of the shared one, f32. Tokens are grouped by expert, each expert's weights are read once,
+/// and all experts together are two parallel regions: one for w1 and w3, one for w2.
 void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
-                 std::span<const ExpertWeights> experts, float limit, Matrix& out);
+                 const ExpertLayer& layer, Matrix& out);
 
 }  // namespace lethe::ops

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "ops/norm.h"
+#include "ops/profile.h"
 
 namespace lethe::ops {
 
@@ -59,6 +60,8 @@ void sinkhorn(std::span<float> c, int64_t m, int64_t iterations, float eps) {
 }  // namespace
 
 HyperMix hyper_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
+  ProfileScope profile(device, Part::Mixing);
+  profile.read(params.fn);
   const int64_t m = params.streams;
   const Matrix mix = normalized_mix(device, streams, params);
   const auto eps = static_cast<float>(params.hc_eps);
@@ -83,6 +86,8 @@ HyperMix hyper_mix(const Device& device, const Matrix& streams, const HyperMixPa
 }
 
 Matrix hyper_head_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
+  ProfileScope profile(device, Part::Mixing);
+  profile.read(params.fn);
   Matrix mix = normalized_mix(device, streams, params);
   device.for_rows(mix.rows(), [&](int64_t t) {
     const std::span<float> row = mix.row(t);
@@ -95,6 +100,7 @@ Matrix hyper_head_mix(const Device& device, const Matrix& streams, const HyperMi
 }
 
 Matrix hyper_collapse(const Device& device, const Matrix& streams, const Matrix& pre) {
+  const ProfileScope profile(device, Part::Mixing);
   const int64_t m = pre.cols();
   Matrix x(streams.rows(), streams.cols() / m);
   device.for_rows(x.rows(), [&](int64_t t) {
@@ -110,6 +116,7 @@ Matrix hyper_collapse(const Device& device, const Matrix& streams, const Matrix&
 }
 
 void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const HyperMix& mix) {
+  const ProfileScope profile(device, Part::Mixing);
   const int64_t m = mix.post.cols();
   const int64_t dim = y.cols();
   device.for_rows(y.rows(), [&](int64_t t) {

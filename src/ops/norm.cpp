@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "ops/profile.h"
 #include "ops/reference_sum.h"
 #include "tensor/rounding.h"
 
@@ -31,6 +32,7 @@ void rms_norm_row(const Device& device, std::span<float> x, std::span<const floa
 }
 
 void rms_norm(const Device& device, Matrix& x, std::span<const float> weight, double eps) {
+  const ProfileScope profile(device, Part::Mixing);
   device.for_rows(x.rows(), [&](int64_t r) { rms_norm_row(device, x.row(r), weight, eps); });
 }
 
@@ -49,6 +51,7 @@ void head_norm_official(std::span<float> head, double eps) {
 }  // namespace
 
 void head_rms_norm(const Device& device, Matrix& x, int64_t heads, double eps) {
+  const ProfileScope profile(device, Part::Mixing);
   device.for_rows(x.rows(), [&](int64_t r) {
     for (int64_t h = 0; h < heads; ++h) {
       const std::span<float> head = x.part(r, h, heads);

@@ -3,19 +3,23 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <vector>
 
 namespace lethe::ops {
 
 void softmax_pool(std::span<const PoolRow> rows, std::span<float> out) {
+  thread_local std::vector<float> weights;
+  weights.resize(rows.size());
   for (size_t c = 0; c < out.size(); ++c) {
     float largest = rows[0].gate[c];
     for (const PoolRow& row : rows) largest = std::max(largest, row.gate[c]);
     float denominator = 0;
-    for (const PoolRow& row : rows) denominator += std::exp(row.gate[c] - largest);
-    float sum = 0;
-    for (const PoolRow& row : rows) {
-      sum += std::exp(row.gate[c] - largest) / denominator * row.value[c];
+    for (size_t i = 0; i < rows.size(); ++i) {
+      weights[i] = std::exp(rows[i].gate[c] - largest);
+      denominator += weights[i];
     }
+    float sum = 0;
+    for (size_t i = 0; i < rows.size(); ++i) sum += weights[i] / denominator * rows[i].value[c];
     out[c] = sum;
   }
 }

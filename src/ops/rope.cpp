@@ -4,6 +4,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "ops/profile.h"
+
 namespace lethe::ops {
 
 namespace {
@@ -89,6 +91,7 @@ void rope_row(const Device& device, std::span<float> head, const RopeTable& tabl
 
 void rope(const Device& device, Matrix& x, int64_t heads, const RopeTable& table,
           std::span<const int64_t> positions, bool inverse) {
+  const ProfileScope profile(device, Part::Mixing);
   LETHE_CHECK(static_cast<int64_t>(positions.size()) == x.rows());
   device.for_rows(x.rows(), [&](int64_t r) {
     const Angles angles(table, positions[static_cast<size_t>(r)]);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "ops/profile.h"
 #include "ops/top_k.h"
 
 namespace lethe::ops {
@@ -64,6 +65,8 @@ ScoringFunction parse_scoring_function(std::string_view name) {
 
 Routes route(const Device& device, const Matrix& x, const RouterParams& params,
              const IndexMatrix* table_rows) {
+  ProfileScope profile(device, Part::Router);
+  profile.read(params.gate);
   const Matrix affinities = linear(device, x, params.gate);
   Routes routes{IndexMatrix(x.rows(), params.k), Matrix(x.rows(), params.k), affinities};
   device.for_rows(x.rows(), [&](int64_t t) {

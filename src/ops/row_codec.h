@@ -27,6 +27,7 @@ class RowCodec {
 
   Kind kind() const noexcept { return kind_; }
   int64_t dim() const noexcept { return dim_; }
+  int64_t rope_dim() const noexcept { return rope_dim_; }
   int64_t row_bytes() const noexcept { return row_bytes_; }
   void encode(const float* row, std::byte* out) const;  // row: [dim]
   void decode(const std::byte* in, float* row) const;   // row: [dim]

@@ -41,6 +41,12 @@ int64_t RowStore::append(int64_t count) {
   return first;
 }
 
+void RowStore::skip(int64_t count) {
+  LETHE_CHECK(used() && count >= 0);
+  pages_.clear();
+  begin_ = end_ = end_ + count;
+}
+
 void RowStore::truncate(int64_t end) {
   LETHE_CHECK(end >= begin_ && end <= end_, "cannot truncate rows [{}, {}) to {}", begin_, end_,
               end);

@@ -30,6 +30,11 @@ class RowStore {
     LETHE_DCHECK(index >= begin_ && index < end_);
     return page_of(index).bytes.get() + (index & (rows_per_page_ - 1)) * row_bytes_;
   }
+  /// One past the last of the rows that lie one after the other in memory from `index` on.
+  int64_t run_end(int64_t index) const noexcept {
+    const int64_t page_end = (index / rows_per_page_ + 1) * rows_per_page_;
+    return page_end < end_ ? page_end : end_;
+  }
   /// A row appended since the last copy was taken, for writing.
   std::byte* mutable_row(int64_t index) noexcept {
     LETHE_DCHECK(index >= begin_ && index < end_);
@@ -38,6 +43,8 @@ class RowStore {
 
   /// Adds `count` rows of unspecified bytes; returns the index of the first.
   int64_t append(int64_t count);
+  /// Forgets all rows, and goes on as if `count` more had been appended.
+  void skip(int64_t count);
   /// Drops the rows from `end` on; end >= begin().
   void truncate(int64_t end);
   /// Forgets rows before `begin` (memory is given back by whole pages).

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/fast_attention.h"
+#include "ops/profile.h"
 #include "tensor/rounding.h"
 
 namespace lethe::ops {
@@ -22,7 +24,8 @@ struct Key {
 std::vector<Key> key_list(const SparseAttentionArgs& args, int64_t row, int64_t t) {
   std::vector<Key> keys;
   const bool draft = args.last_visible >= 0;
-  const int64_t first = draft ? args.first_visible : std::max<int64_t>(0, t - args.window_size + 1);
+  const int64_t first =
+      draft ? args.first_visible : std::max(args.window->begin(), t - args.window_size + 1);
   const int64_t last = draft ? args.last_visible : t;
   for (int64_t p = first; p <= last; ++p) {
     keys.push_back({args.window->row(p), &args.window_codec});
@@ -142,6 +145,22 @@ class HeadGroup {
   std::vector<Acc> sums_;
 };
 
+/// Bytes of the rows that the queries attend to, each query's by itself.
+double key_bytes(const SparseAttentionArgs& args) {
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < args.row_count; ++i) {
+    const int64_t t = args.position + i;
+    bytes += std::min(t + 1, args.window_size) * args.window_codec.row_bytes();
+    if (args.compressed.rows == nullptr) continue;
+    int64_t entries = (t + 1) / args.compressed.ratio;
+    if (args.compressed.selected != nullptr) {
+      entries = std::min(entries, args.compressed.selected->cols());
+    }
+    bytes += entries * args.compressed.codec.row_bytes();
+  }
+  return static_cast<double>(bytes);
+}
+
 template <typename Acc>
 void attend(const Device& device, const Matrix& q, const SparseAttentionArgs& args, int64_t row,
             int64_t head_begin, int64_t head_end, Matrix& out) {
@@ -168,6 +187,12 @@ void sparse_attention(const Device& device, const Matrix& q, const SparseAttenti
                       Matrix& out) {
   LETHE_CHECK(args.window != nullptr && args.heads > 0 && q.cols() % args.heads == 0);
   LETHE_CHECK(static_cast<int64_t>(args.sinks.size()) == args.heads);
+  ProfileScope profile(device, Part::SparseAttention);
+  if (device.profile() != nullptr) profile.read_bytes(key_bytes(args));
+  if (device.numerics() == Numerics::Fast) {
+    fast_attention(device, q, args, out);
+    return;
+  }
   // Few queries: share out the heads of each; heads do not touch each other.
   const int64_t team = device.team().size();
   const int64_t pieces = args.row_count >= team

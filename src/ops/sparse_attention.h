@@ -42,7 +42,8 @@ struct SparseAttentionArgs {
 /// Keys are taken in a fixed order (window by position in `window_size` columns, then the entries
 /// as listed) in blocks of 64 with a running max, so a query's result depends on nothing but its
 /// own keys. Rounding: `official` rounds e^{s - max} to bf16 for the value sum only, sums in f64,
-/// and rounds the result to bf16; others f32. Source: spec V4 4.2 and section 6, V4.1 4.1.
+/// and rounds the result to bf16; `f32` f32; `fast` as fast_attention.h says. Source: spec V4 4.2
+/// and section 6, V4.1 4.1.
 void sparse_attention(const Device& device, const Matrix& q, const SparseAttentionArgs& args,
                       Matrix& out);
 

@@ -178,23 +178,26 @@ void dequantize_fp4_e4m3(const uint8_t* codes, const uint8_t* scales, int64_t n,
   });
 }
 
-void quantize_int8(const float* x, int64_t n, int8_t* codes, float* scales) {
+float quantize_int8_row(const float* x, int64_t n, int8_t* codes) {
   // Adding 1.5 * 2^23 rounds a small number to an integer, nearest even, in the low mantissa bits.
   constexpr float kRounder = 12582912.0F;
+  const float amax = max_magnitude(x, n);
+  const float d = amax / 127.0F;
+  if (!is_finite(amax) || !(d > 0.0F)) {
+    std::fill_n(codes, n, int8_t{0});
+    return is_finite(amax) ? d : std::numeric_limits<float>::quiet_NaN();
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    // The clamp acts only where d is subnormal and so rounded coarsely.
+    const float q = std::clamp(x[i] / d, -127.0F, 127.0F) + kRounder;
+    codes[i] = static_cast<int8_t>(std::bit_cast<int32_t>(q) - std::bit_cast<int32_t>(kRounder));
+  }
+  return d;
+}
+
+void quantize_int8(const float* x, int64_t n, int8_t* codes, float* scales) {
   for_each_group(n, kInt8Group, [&](int64_t begin, int64_t length, int64_t g) {
-    const float amax = max_magnitude(x + begin, length);
-    const float d = amax / 127.0F;
-    const bool usable = is_finite(amax) && d > 0.0F;
-    scales[g] = is_finite(amax) ? d : std::numeric_limits<float>::quiet_NaN();
-    if (!usable) {
-      std::fill_n(codes + begin, length, int8_t{0});
-      return;
-    }
-    for (int64_t i = begin; i < begin + length; ++i) {
-      // The clamp acts only where d is subnormal and so rounded coarsely.
-      const float q = std::clamp(x[i] / d, -127.0F, 127.0F) + kRounder;
-      codes[i] = static_cast<int8_t>(std::bit_cast<int32_t>(q) - std::bit_cast<int32_t>(kRounder));
-    }
+    scales[g] = quantize_int8_row(x + begin, length, codes + begin);
   });
 }
 

@@ -37,4 +37,7 @@ void dequantize_fp4_e4m3(const uint8_t* codes, const uint8_t* scales, int64_t n,
 /// nearest, ties to even. scales: [ceil(n/32)] f32; a zero group has scale 0.
 void quantize_int8(const float* x, int64_t n, int8_t* codes, float* scales);
 
+/// The same with one scale for all of x, which is returned.
+float quantize_int8_row(const float* x, int64_t n, int8_t* codes);
+
 }  // namespace lethe::quant

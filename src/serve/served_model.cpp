@@ -89,7 +89,7 @@ ServedModel::ServedModel(const ServedModelOptions& options)
       profile_(find_profile(checkpoint_, options.profile)),
       team_(options.threads),
       device_(team_, options.numerics, kernels::select_kernels(options.isa)),
-      model_(model::load_model(checkpoint_, device_)),
+      model_(model::load_model(checkpoint_, device_, options.model)),
       missing_tokens_(find_missing(tokenizer_, profile_)) {
   check_tokenizer();
   find_names();

@@ -22,6 +22,7 @@ struct ServedModelOptions {
   int threads = 0;              ///< 0: all CPUs
   ops::Numerics numerics = ops::Numerics::Fast;
   std::string isa = "auto";  ///< kernels::select_kernels
+  model::ModelOptions model = {};
 };
 
 /// A model as conversations need it: checkpoint, decoder, tokenizer, prompt format. Its parts refer

@@ -13,15 +13,14 @@
 namespace lethe {
 namespace {
 
-constexpr int64_t kMaxTokens = 393'216;
 constexpr int64_t kTopLogprobsMax = 20;
 constexpr size_t kUserIdMax = 512;
 constexpr size_t kBiasesMax = 1024;
 constexpr double kBiasMax = 100;
 
 void read_sampling(const Json& body, RequestParameters& out) {
-  out.max_tokens = optional_integer(body, "max_tokens", 1, kMaxTokens);
-  const auto alias = optional_integer(body, "max_completion_tokens", 1, kMaxTokens);
+  out.max_tokens = optional_integer(body, "max_tokens", 1, kMaxOutputTokens);
+  const auto alias = optional_integer(body, "max_completion_tokens", 1, kMaxOutputTokens);
   if (!out.max_tokens) out.max_tokens = alias;
   out.temperature = optional_number(body, "temperature", 0, 2);
   out.top_p = optional_number(body, "top_p", 0, 1);

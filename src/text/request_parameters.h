@@ -10,11 +10,14 @@
 
 namespace lethe {
 
+/// The longest answer that a request may ask for, in tokens, reasoning included (spec api.md 2.1).
+inline constexpr int64_t kMaxOutputTokens = 393'216;
+
 /// What a chat request says about generating and delivering the answer (spec api.md section 2.1);
 /// nothing where it says nothing. Penalties have no effect in this API: they are checked and
 /// forgotten.
 struct RequestParameters {
-  std::optional<int64_t> max_tokens;  ///< 1 to 393216, reasoning included
+  std::optional<int64_t> max_tokens;  ///< 1 to kMaxOutputTokens
   std::optional<double> temperature;  ///< 0 to 2
   std::optional<double> top_p;        ///< 0 to 1
   std::optional<int64_t> top_k;       ///< local extension; 0 means all

@@ -56,6 +56,19 @@ TEST(Bench, TablesForPeopleAndSpreadsheets) {
   EXPECT_THAT(csv.output, HasSubstr("\nprefill,10,4,"));
 }
 
+TEST(Bench, ReplayIsAWordOrANumber) {
+  const std::string v41 = "bench -m " + (golden_dir() / "v41-tiny-a").string() +
+                          " --depth 0 --prefill 120 --decode 0 --repeat 1 2>&1 --replay ";
+  for (const char* value : {"exact", "all", "16"}) {
+    EXPECT_EQ(run_lethe(v41 + value).exit_code, 0) << value;
+  }
+  for (const char* value : {"0", "none", "16x", "''"}) {
+    const ProgramResult refused = run_lethe(v41 + value);
+    EXPECT_EQ(refused.exit_code, 2) << value;
+    EXPECT_THAT(refused.output, HasSubstr("exact, all, or a number of tokens")) << value;
+  }
+}
+
 TEST(Bench, RefusesWhatTheModelCannotHold) {
   const ProgramResult deep = run_lethe(bench("--depth 999999999 2>&1"));
   EXPECT_NE(deep.exit_code, 0);

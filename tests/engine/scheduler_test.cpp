@@ -204,6 +204,42 @@ TEST_F(SchedulerTest, LongPromptsLeaveStatesOnTheWay) {
   EXPECT_EQ(sink->wait().usage.cached_tokens, 80);
 }
 
+TEST_F(SchedulerTest, PromptsAreNarrowAsFarAsTheStatesThatAreKeptAllow) {
+  model_.narrowing = 20;
+  EngineOptions options = small_options();
+  options.checkpoint_interval = 200;
+  make(options);
+  const auto sink = add(ids(500), 5);
+  run();
+  EXPECT_EQ(sink->tokens(), model_.expected_greedy(ids(500), 5));  // from exact states only
+  // Before 200, 400 and the end, 20 + 16 tokens are not, nor a rest of less than 64.
+  EXPECT_EQ(model_.num_narrow, 112 + 112 + 16);
+  for (const int length : {200, 201, 400, 430, 500}) {
+    std::vector<int32_t> other = ids(length);
+    other.push_back(49);
+    const auto next = add(other, 3);
+    run();
+    EXPECT_EQ(next->tokens(), model_.expected_greedy(other, 3)) << length;
+    EXPECT_EQ(next->wait().usage.cached_tokens, length / 100 % 2 == 0 ? length / 200 * 200 : length)
+        << length;
+  }
+}
+
+TEST_F(SchedulerTest, AStateWithinANarrowPromptIsNotKept) {
+  model_.narrowing = 20;
+  EngineOptions options = small_options();
+  options.checkpoint_interval = 1000;
+  make(options);
+  const auto sink = add(ids(500), 5);
+  for (int step = 0; step < 10; ++step) scheduler_->step();
+  scheduler_->cancel(1);
+  EXPECT_EQ(sink->wait().reason, StopReason::cancelled);
+  const auto again = add(ids(500), 5);
+  run();
+  EXPECT_EQ(again->wait().usage.cached_tokens, 0);
+  EXPECT_EQ(again->tokens(), model_.expected_greedy(ids(500), 5));
+}
+
 TEST_F(SchedulerTest, ALargeReservationDoesNotCostAConversationItsStates) {
   EngineOptions options = small_options();
   const int64_t each = model_.new_state().layout().bytes_at(400);

@@ -40,10 +40,54 @@ template <typename T>
   return ::testing::AssertionSuccess();
 }
 
-std::vector<float> row_dots(const KernelTable& set, Encoding encoding, const WeightRow& row,
-                            int64_t n, const ActivationBatch& tokens) {
-  std::vector<float> out(static_cast<size_t>(tokens.size()));
-  set.row_dot[static_cast<size_t>(encoding)](row, n, tokens.data(), tokens.size(), out.data());
+// Every way in which a set takes dots gives a matrix [tokens, rows].
+
+std::vector<float> by_row(const KernelTable& set, Encoding encoding,
+                          const std::vector<WeightRow>& rows, int64_t n,
+                          const ActivationBatch& tokens) {
+  std::vector<float> out(rows.size() * static_cast<size_t>(tokens.size()));
+  std::vector<float> dots(static_cast<size_t>(tokens.size()));
+  for (size_t r = 0; r < rows.size(); ++r) {
+    set.row_dot[static_cast<size_t>(encoding)](rows[r], n, tokens.data(), tokens.size(),
+                                               dots.data());
+    for (size_t t = 0; t < dots.size(); ++t) out[t * rows.size() + r] = dots[t];
+  }
+  return out;
+}
+
+std::vector<float> by_token(const KernelTable& set, Encoding encoding,
+                            const std::vector<WeightRow>& rows, int64_t n,
+                            const ActivationBatch& tokens) {
+  std::vector<float> out;
+  for (int64_t t = 0; t < tokens.size(); ++t) {
+    std::vector<float> dots(rows.size());
+    set.rows_dot[static_cast<size_t>(encoding)](rows.data(), static_cast<int64_t>(rows.size()), n,
+                                                tokens[t], dots.data());
+    out.insert(out.end(), dots.begin(), dots.end());
+  }
+  return out;
+}
+
+std::vector<float> by_tile(const KernelTable& set, Encoding encoding,
+                           const std::vector<WeightRow>& rows, int64_t n,
+                           const ActivationBatch& tokens) {
+  const TileKernel& kernel = set.tile[static_cast<size_t>(encoding)];
+  ActivationTiles tiles;
+  tiles.reset(tokens.format(), (tokens.size() + kTileTokens - 1) / kTileTokens, n);
+  for (int64_t t = 0; t < tokens.size(); ++t) tiles.add(t / kTileTokens, tokens[t]);
+  tiles.fill(0, tiles.size());
+  std::vector<std::byte> buffer(static_cast<size_t>(kernel.panel_bytes(n)) + 64);
+  std::byte* panel = buffer.data() + (64 - reinterpret_cast<uintptr_t>(buffer.data()) % 64);
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  std::vector<float> out(rows.size() * static_cast<size_t>(tokens.size()));
+  for (int64_t r = 0; r < num_rows; r += kPanelRows) {
+    const int64_t count = std::min(kPanelRows, num_rows - r);
+    kernel.pack(rows.data() + r, count, n, panel);
+    for (int64_t i = 0; i < tiles.size(); ++i) {
+      kernel.dot(panel, count, n, tiles.tile(i), out.data() + i * kTileTokens * num_rows + r,
+                 num_rows);
+    }
+  }
   return out;
 }
 
@@ -54,20 +98,59 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
 
   std::vector<int64_t> lengths() const {
     const int64_t block = quant::encoding_block(encoding());
-    if (block > 1) return {block, 2 * block, 5 * block, 7 * block, 8 * block, 11 * block};
+    if (block > 1) {
+      return {block,     2 * block,  3 * block,  5 * block,
+              7 * block, 11 * block, 16 * block, 17 * block};
+    }
     return {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 96, 255, 256, 257, 300, 511, 1000, 2080};
+  }
+
+  /// Dots that are f32 sums in an order of the set's own: within the roundings that any order can
+  /// take. What a set takes for zero (subnormal products of bf16) is below the smallest normal.
+  void expect_near(const std::vector<float>& actual, const std::vector<WeightRow>& rows,
+                   const quant::Weight& w, const ActivationBatch& batch) {
+    for (size_t r = 0; r < rows.size(); ++r) {
+      std::vector<float> decoded(static_cast<size_t>(w.cols));
+      quant::decode_row(w, static_cast<int64_t>(r), decoded.data());
+      for (int64_t t = 0; t < batch.size(); ++t) {
+        double dot = 0;
+        double magnitude = 0;
+        for (size_t i = 0; i < decoded.size(); ++i) {
+          const double product =
+              static_cast<double>(decoded[i]) * static_cast<double>(bf16_to_f32(batch[t].bf16[i]));
+          dot += product;
+          magnitude += std::abs(product);
+        }
+        const float value = actual[static_cast<size_t>(t) * rows.size() + r];
+        if (!std::isfinite(magnitude) || magnitude > 1e38) continue;  // NaN, infinity, or near it
+        const auto terms = static_cast<double>(w.cols);
+        EXPECT_NEAR(value, dot, (terms / 16 + 8) * 0x1p-24 * magnitude + terms * 0x1p-100)
+            << "row " << r << ", token " << t;
+      }
+    }
   }
 
   /// All sets on all rows of a weight, for one token and for more than a tile of them.
   void expect_same(const quant::Weight& w, const std::vector<float>& x, int64_t tokens) {
     for (const int64_t count : {int64_t{1}, std::min<int64_t>(5, tokens), tokens}) {
       const ActivationBatch batch(format(), x.data(), count, w.cols, w.cols);
-      for (int64_t r = 0; r < w.rows; ++r) {
-        const WeightRow row = weight_row(w, r);
-        const auto expected = row_dots(scalar_kernels(), encoding(), row, w.cols, batch);
-        for (const KernelTable* set : runnable_sets()) {
-          ASSERT_TRUE(same(expected, row_dots(*set, encoding(), row, w.cols, batch)))
-              << set->name << ", n = " << w.cols << ", row " << r << ", tokens " << count;
+      std::vector<WeightRow> rows;
+      for (int64_t r = 0; r < w.rows; ++r) rows.push_back(weight_row(w, r));
+      const auto expected = by_row(scalar_kernels(), encoding(), rows, w.cols, batch);
+      for (const KernelTable* set : runnable_sets()) {
+        SCOPED_TRACE(std::string(set->name) + ", n = " + std::to_string(w.cols) + ", tokens " +
+                     std::to_string(count));
+        const auto of_set = by_row(*set, encoding(), rows, w.cols, batch);
+        if (set->own_bits[static_cast<size_t>(encoding())]) {
+          expect_near(of_set, rows, w, batch);
+        } else {
+          ASSERT_TRUE(same(expected, of_set)) << "by row";
+        }
+        if (set->rows_dot[static_cast<size_t>(encoding())] != nullptr) {
+          ASSERT_TRUE(same(of_set, by_token(*set, encoding(), rows, w.cols, batch))) << "by token";
+        }
+        if (set->tile[static_cast<size_t>(encoding())].takes(w.scale_block)) {
+          ASSERT_TRUE(same(of_set, by_tile(*set, encoding(), rows, w.cols, batch))) << "by tile";
         }
       }
     }
@@ -76,8 +159,8 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
 
 TEST_P(KernelSetRowDot, RandomRowsOfManyLengths) {
   for (const int64_t n : lengths()) {
-    const OwnedWeight w = random_weight(encoding(), 3, n, static_cast<uint32_t>(n) + 40);
-    expect_same(w.weight, random_values(n * 21, 41), 21);
+    const OwnedWeight w = random_weight(encoding(), 19, n, static_cast<uint32_t>(n) + 40);
+    expect_same(w.weight, random_values(n * 31, 41), 31);
   }
 }
 
@@ -188,6 +271,41 @@ TEST(KernelSetFmaRows, SeveralRowsGiveTheBitsOfOneAfterTheOther) {
   }
 }
 
+// Lengths that end within a group of 32, and numbers that the format has no room for.
+TEST(KernelSetActivations, GiveTheScalarBits) {
+  for (const KernelTable* set : runnable_sets()) {
+    for (const int64_t n : {1, 7, 15, 16, 17, 31, 32, 33, 48, 64, 65, 256, 300}) {
+      for (const float size : {1.0F, 1e-38F, 1e-44F, 1e30F, 0.0F}) {
+        std::vector<float> x = random_values(n, static_cast<uint32_t>(n) + 60);
+        for (float& v : x) v *= size;
+        if (n == 65) x[40] = std::numeric_limits<float>::infinity();
+        if (n == 256) x[100] = std::nanf("");
+        if (n == 300) x[10] = -std::numeric_limits<float>::quiet_NaN();
+        struct Results {
+          std::vector<uint16_t> bf16;
+          std::vector<int8_t> codes;
+          std::vector<float> scales;
+          std::vector<int32_t> sums;
+        };
+        const auto results = [&](const KernelTable& kernels) {
+          const auto groups = static_cast<size_t>((n + 31) / 32);
+          Results r{std::vector<uint16_t>(x.size()), std::vector<int8_t>(x.size()),
+                    std::vector<float>(groups), std::vector<int32_t>(2 * groups)};
+          kernels.to_bf16(x.data(), n, r.bf16.data());
+          kernels.quantize_int8(x.data(), n, r.codes.data(), r.scales.data(), r.sums.data());
+          return r;
+        };
+        const Results expected = results(scalar_kernels());
+        const Results actual = results(*set);
+        EXPECT_EQ(expected.bf16, actual.bf16) << set->name << " " << n << " " << size;
+        EXPECT_EQ(expected.codes, actual.codes) << set->name << " " << n << " " << size;
+        EXPECT_TRUE(same(expected.scales, actual.scales)) << set->name << " " << n << " " << size;
+        EXPECT_EQ(expected.sums, actual.sums) << set->name << " " << n << " " << size;
+      }
+    }
+  }
+}
+
 TEST(KernelSets, AreChosenByName) {
   EXPECT_EQ(&select_kernels("auto"), &kernel_table());
   EXPECT_EQ(&select_kernels("scalar"), &scalar_kernels());
@@ -207,7 +325,7 @@ TEST(KernelSets, UnknownNamesAreRefusedWithTheList) {
     FAIL() << "no error";
   } catch (const UsageError& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("\"mmx\""));
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("auto, scalar, avx2"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("auto, scalar, avx2, avx512"));
   }
 }
 

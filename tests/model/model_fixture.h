@@ -13,10 +13,11 @@ namespace lethe::testing {
 class LoadedModel {
  public:
   LoadedModel(const std::filesystem::path& path, ops::Numerics numerics, int threads = 2,
-              const model::ModelOptions& options = {})
+              const model::ModelOptions& options = {},
+              const kernels::KernelTable& kernels = kernels::kernel_table())
       : checkpoint_(std::make_unique<Checkpoint>(Checkpoint::open(path.string()))),
         team_(std::make_unique<ThreadTeam>(threads)),
-        device_(*team_, numerics),
+        device_(*team_, numerics, kernels),
         model_(model::load_model(*checkpoint_, device_, options)) {}
 
   model::Model& operator*() const { return *model_; }

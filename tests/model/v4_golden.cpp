@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "kernels/kernel_sets.h"
 #include "model/v4/v4_model.h"
 #include "model_fixture.h"
 
@@ -212,14 +213,25 @@ TEST_P(V4Golden, OfficialEndToEndWithinItsBounds) {
   EXPECT_GE(agreement.top1, is_a() ? 0.80 : 0.75);
 }
 
+// With every kernel set. The worst tenth are tokens for which an expert or an entry was flipped, by
+// anything: six ways to round the same attention, or not to round at all, gave a 0.084 to 0.117
+// there, at medians of 0.035 to 0.037 (docs/numerics.md). So that bound holds for the mean.
 TEST_P(V4Golden, FastWithinTheInt8Bounds) {
-  const LoadedModel model(dir_, Numerics::Fast);
-  const Agreement agreement = compare(model.logits(tokens_), golden_->matrix("f32.logits"));
-  fmt::print("fast against f32: median {:.4f}, p90 {:.4f}, top-1 {:.3f}\n", agreement.median(),
-             agreement.quantile(0.9), agreement.top1);
-  EXPECT_LE(agreement.median(), is_a() ? 0.05 : 0.08);
-  EXPECT_LE(agreement.quantile(0.9), is_a() ? 0.10 : 0.30);
-  EXPECT_GE(agreement.top1, is_a() ? 0.90 : 0.84);
+  double p90 = 0;
+  int sets = 0;
+  for (const kernels::KernelSet& set : kernels::kernel_sets()) {
+    if (set.table == nullptr) continue;
+    const LoadedModel model(dir_, Numerics::Fast, 2, {}, *set.table);
+    const Agreement agreement = compare(model.logits(tokens_), golden_->matrix("f32.logits"));
+    fmt::print("fast against f32, {}: median {:.4f}, p90 {:.4f}, top-1 {:.3f}\n", set.name,
+               agreement.median(), agreement.quantile(0.9), agreement.top1);
+    EXPECT_LE(agreement.median(), is_a() ? 0.05 : 0.08) << set.name;
+    EXPECT_LE(agreement.quantile(0.9), is_a() ? 0.13 : 0.30) << set.name;
+    EXPECT_GE(agreement.top1, is_a() ? 0.90 : 0.84) << set.name;
+    p90 += agreement.quantile(0.9);
+    ++sets;
+  }
+  EXPECT_LE(p90 / sets, is_a() ? 0.10 : 0.30);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, V4Golden,

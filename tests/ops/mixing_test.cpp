@@ -196,7 +196,8 @@ TEST(Experts, RoutedSumIsThatOfTheExpertsAlone) {
     routes.weights.row(t)[1] = 0.9f;
   }
   Matrix out(5, 6);
-  moe_experts(device, x, routes, experts, 0, out);
+  moe_experts(device, x, routes, {.routed = experts, .shared = &experts[3]}, out);
+  const Matrix shared = expert(device, x, experts[3], 0, {});
   for (int64_t t = 0; t < 5; ++t) {
     Matrix row(1, 6);
     std::copy(x.row(t).begin(), x.row(t).end(), row.row(0).begin());
@@ -207,6 +208,7 @@ TEST(Experts, RoutedSumIsThatOfTheExpertsAlone) {
           expert(device, row, experts[static_cast<size_t>(routes.experts.row(t)[i])], 0, scale);
       for (size_t d = 0; d < 6; ++d) expected[d] += static_cast<double>(y.row(0)[d]);
     }
+    for (size_t d = 0; d < 6; ++d) expected[d] += static_cast<double>(shared.row(t)[d]);
     for (size_t d = 0; d < 6; ++d) EXPECT_NEAR(out.row(t)[d], expected[d], 1e-5);
   }
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import torch
@@ -64,3 +65,49 @@ class Order:
             index += piece
             self.taken += len(piece)
         return torch.tensor(index)
+
+
+def _exists(directory):
+    return os.path.exists(os.path.join(directory, "meta.json"))
+
+
+class Feed:
+    """Batches of one or more data sets that follow one another.
+
+    The first is read until `first_until` of the run is over; the others come in turn, the next as soon
+    as it is there (it may still be in the making).
+    """
+
+    def __init__(self, directories, corpus, batch, seed, first_until):
+        self.directories, self.corpus = directories, corpus
+        self.batch, self.seed, self.first_until = batch, seed, first_until
+        self.current, self.order = -1, None
+
+    @staticmethod
+    def capacity(directories):
+        """Rows of the largest set that is there."""
+        rows = []
+        for directory in filter(_exists, directories):
+            with open(os.path.join(directory, "meta.json"), encoding="utf-8") as file:
+                rows.append(json.load(file)["rows"])
+        return max(rows)
+
+    def open(self, number, taken=0):
+        """Reads a set, once it is there; `taken` rows of it have been used."""
+        while not _exists(self.directories[number]):
+            time.sleep(0.2)
+        self.corpus.read(self.directories[number])
+        self.current = number
+        self.order = Order(self.corpus.rows, self.batch, self.seed)
+        self.order.taken = taken
+
+    def next(self, fraction):
+        """Row numbers of the next batch."""
+        following = self.current + 1
+        due = following == 1 and fraction >= self.first_until or following > 1
+        if due and following < len(self.directories) and _exists(self.directories[following]):
+            self.open(following)
+        return self.order.next()
+
+    def state(self):
+        return {"set": self.current, "taken": self.order.taken}

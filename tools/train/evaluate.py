@@ -54,17 +54,17 @@ def drafts_accepted(model, w, tokens, logits, hidden, weights, amount):
     return accepted, len(anchors)
 
 
-def evaluate(model, corpus, rows, amount, live_engram=True, drafts=False):
+def evaluate(model, corpus, args, amount, live_engram=True, drafts=False):
     """{task: [ce, share right]} and drafts accepted per call."""
     model.live_engram = live_engram
     w = model.weights(amount)
     tasks = corpus.meta["tasks"]
     sums, taken, draft = {}, {}, [0, 0]
     for i, task in enumerate(tasks):
-        if taken.get(task, 0) >= rows:
+        if taken.get(task, 0) >= args.rows:
             continue
         taken[task] = taken.get(task, 0) + 1
-        tokens, targets, weights = corpus.batch(torch.tensor([i]))
+        tokens, targets, weights = corpus.batch(torch.tensor([i]), args.length)
         values, logits, hidden = row_loss(model, w, tokens, targets, weights, amount)
         sums[task] = [a + b.item() for a, b in zip(sums.get(task, [0, 0, 0]), values)]
         if drafts:
@@ -83,6 +83,7 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--master", help="directory with slim-*.bin: the weights before rounding")
     parser.add_argument("--rows", type=int, default=3, help="rows per task")
+    parser.add_argument("--length", type=int, help="tokens of each row; default: all")
     parser.add_argument("--short", action="store_true", help="the released model only")
     args = parser.parse_args()
     config = Config.load(os.path.join(args.model, "config.json"))
@@ -91,18 +92,18 @@ def main():
     one = torch.tensor(1.0)
     with torch.no_grad():
         load(model, os.path.join(args.model, "model.safetensors"))
-        result, accepted = evaluate(model, corpus, args.rows, one, drafts=True)
+        result, accepted = evaluate(model, corpus, args, one, drafts=True)
         print("released, as it runs (activations and caches rounded too):")
         print(json.dumps(result, indent=1))
         print(f"drafts accepted per call: {accepted:.2f} of {config.dspark_block_size}")
         if args.short:
             return
-        print("released, exact activations:", evaluate(model, corpus, args.rows, None)[0]["all"])
-        without, _ = evaluate(model, corpus, args.rows, one, live_engram=False)
+        print("released, exact activations:", evaluate(model, corpus, args, None)[0]["all"])
+        without, _ = evaluate(model, corpus, args, one, live_engram=False)
         print("released, without Engram:", json.dumps(without))
         if args.master:
             load_slim(model, args.master)
-            print("before rounding:", evaluate(model, corpus, args.rows, None)[0]["all"])
+            print("before rounding:", evaluate(model, corpus, args, None)[0]["all"])
 
 
 if __name__ == "__main__":

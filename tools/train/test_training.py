@@ -42,17 +42,24 @@ def write_inputs(directory):
     vocabulary = {t: i for i, t in enumerate(["<b>", "<e>", "<p>", *ALPHABET])}
     with open(os.path.join(directory, "tokenizer.json"), "w", encoding="utf-8") as file:
         json.dump({"model": {"vocab": vocabulary}}, file)
-    tokens = np.random.default_rng(1).integers(3, 29, size=(8, 65)).astype("<u2")
+    write_rows(directory, 1, 8)
+    os.makedirs(os.path.join(directory, "more"))
+    write_rows(os.path.join(directory, "more"), 2, 12)
+
+
+def write_rows(directory, seed, rows):
+    tokens = np.random.default_rng(seed).integers(3, 29, size=(rows, 65)).astype("<u2")
     tokens.tofile(os.path.join(directory, "tokens.u16"))
-    np.full((8, 65), 255, dtype=np.uint8).tofile(os.path.join(directory, "weights.u8"))
+    np.full((rows, 65), 255, dtype=np.uint8).tofile(os.path.join(directory, "weights.u8"))
     with open(os.path.join(directory, "meta.json"), "w", encoding="utf-8") as file:
-        json.dump({"rows": 8, "row_length": 65}, file)
+        json.dump({"rows": rows, "row_length": 65}, file)
 
 
 def train(inputs, out, *more):
-    command = [sys.executable, os.path.join(HERE, "train.py"), "--device", "cpu", "--data", inputs]
+    command = [sys.executable, os.path.join(HERE, "train.py"), "--device", "cpu"]
+    command += ["--data", inputs, f"{inputs}/more", "--first-until", "0.3"]
     command += ["--tokenizer", f"{inputs}/tokenizer.json", "--config", f"{inputs}/config.json"]
-    command += ["--out", out, "--batch", "2", "--steps", "4", *more]
+    command += ["--out", out, "--batch", "2", "--length", "64", "--steps", "4", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     with open(os.path.join(out, "model.safetensors"), "rb") as file:

@@ -19,7 +19,7 @@ import phases
 from attention import FlexMasks, use_flex
 from checkpoint import export, save_slim
 from config import Config
-from corpus import Corpus, Order
+from corpus import Corpus, Feed
 from dspark import draft_loss
 from engram import token_map
 from model import Model
@@ -59,20 +59,20 @@ class Trainer:
         self.samples = torch.arange(0, length, self.SAMPLE_STRIDE, device=device)
         self.graph = None
 
-    def set(self, index, shifts, fraction, everything):
+    def set(self, index, shifts, fraction):
         """Fills in what the next step reads."""
         self.index.copy_(index)
         self.anchor_shift.fill_(shifts % self.ANCHOR_STRIDE)
         self.sample_shift.fill_(shifts // self.ANCHOR_STRIDE % self.SAMPLE_STRIDE)
         self.amount.fill_(phases.rounding(fraction))
         topk = self.model.config.index_topk
-        self.count.fill_(phases.readable_rows(fraction, everything, topk))
+        self.count.fill_(phases.readable_rows(fraction, self.length, topk))
         self.optimizer.factor.fill_(phases.learning_rate(fraction))
 
     def compute(self):
         """Forward, backward and update."""
         model, config = self.model, self.model.config
-        tokens, targets, weights = self.corpus.batch(self.index, self.length)
+        tokens, targets, weights = self.corpus.batch(self.index)
         w = model.weights(self.amount)
         samples = self.samples + self.sample_shift
         normed, hidden, index_loss = model.forward(w, tokens, self.amount, self.count, samples)
@@ -142,14 +142,14 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, nargs="+", help="later ones follow when they are there")
     parser.add_argument("--rows", type=int, help="reserve so many rows: the data is still being made")
-    parser.add_argument("--first-until", type=float, default=0.12, help="fraction before which the second of several --data is not read")
+    parser.add_argument("--first-until", type=float, default=0.12, help="fraction of the run that reads the first of several --data")
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--config", help="config.json to start from; default: the built-in shape")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seconds", type=float, help="of the whole program, start and export included")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--length", type=int, help="tokens of a row; default: the data's")
+    parser.add_argument("--length", type=int, default=2048, help="tokens of a row, as in the data")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=1.0, help="factor of all learning rates")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -165,13 +165,13 @@ def arguments():
 RATES = {"muon": 4e-3, "gates": 7e-4, "plain": 2e-3, "embed": 4e-3, "head": 1e-3, "table": 1e-2}
 
 
-def choose_attention(model, args, length):
+def choose_attention(model, args):
     """Our own kernels where they are right on this machine, else FlexAttention."""
     c = model.config
     try:
         from fused_attention import fused, verified
 
-        difference = verified(length, c.num_attention_heads, c.head_dim, c.sliding_window)
+        difference = verified(args.length, c.num_attention_heads, c.head_dim, c.sliding_window)
         print(f"fused attention: largest relative difference {difference:.1e}", flush=True)
         if difference < 0.02:
             model.fused = fused
@@ -179,7 +179,7 @@ def choose_attention(model, args, length):
     except Exception as error:  # whatever a compiler may say: there is the other way
         print(f"fused attention: {error!r:.500}", flush=True)
     use_flex()
-    model.masks = FlexMasks(args.batch, length, c.sliding_window, args.device)
+    model.masks = FlexMasks(args.batch, args.length, c.sliding_window, args.device)
 
 
 def build(args):
@@ -190,7 +190,7 @@ def build(args):
     return model, optimizer
 
 
-def save(args, trainer, order, step, log):
+def save(args, trainer, feed, step, log):
     log.flush()
     if args.slim:
         save_slim(trainer.model, args.out)
@@ -198,11 +198,48 @@ def save(args, trainer, order, step, log):
     state = {
         "parameters": trainer.model.parameters.state_dict(),
         "optimizer": trainer.optimizer.state(),
-        "taken": order.taken,
+        "feed": feed.state(),
         "step": step,
     }
     torch.save(state, os.path.join(args.out, "state.pt.tmp"))
     os.replace(os.path.join(args.out, "state.pt.tmp"), os.path.join(args.out, "state.pt"))
+
+
+def restore(args, trainer, feed):
+    """The state that `save` wrote; returns the step."""
+    state = torch.load(os.path.join(args.out, "state.pt"), map_location=args.device)
+    trainer.model.parameters.load_state_dict(state["parameters"])
+    trainer.optimizer.restore(state["optimizer"])
+    feed.open(state["feed"]["set"], state["feed"]["taken"])
+    return state["step"]
+
+
+def run(args, trainer, feed, step, started):
+    """Steps until the steps or the seconds are over; returns the number of the last."""
+    begin = saved = time.monotonic()
+    deadline = started + (args.seconds or 0)
+    chatty = args.device == "cpu"
+    with open(os.path.join(args.out, "log.jsonl"), "a" if step else "w", encoding="utf-8") as log:
+        while True:
+            now = time.monotonic()
+            fraction = step / args.steps if args.steps else (now - begin) / (deadline - begin)
+            if fraction >= 1 or (args.stop_after and step >= args.stop_after):
+                break
+            trainer.set(feed.next(fraction), step * 2654435761 % 2**31 // 64, fraction)
+            trainer.step()
+            step += 1
+            if step % 10 == 0 or chatty:
+                record = {"step": step, "tokens": step * args.batch * args.length}
+                record.update(zip(METRICS, (round(v, 4) for v in trainer.metrics.tolist())))
+                record.update(fraction=round(fraction, 4), seconds=round(now - started, 1))
+                log.write(json.dumps(record) + "\n")
+                if step % 100 == 0 or chatty:
+                    print(json.dumps(record), flush=True)
+            if now - saved > args.save_every:
+                save(args, trainer, feed, step, log)
+                saved = now
+        save(args, trainer, feed, step, log)
+    return step
 
 
 def profile(trainer, path):
@@ -225,63 +262,27 @@ def main():
     if args.device == "cuda" and not args.plain:
         compile_regions()
     model, optimizer = build(args)
-    waiting = list(args.data)
-    if args.rows:
-        corpus = Corpus(args.rows, args.length, args.device)
-    else:
-        corpus = Corpus.of(waiting.pop(0), args.device)
-    length = args.length or corpus.length
-    trainer = Trainer(model, optimizer, corpus, args.batch, length, args.device)
-    order = Order(corpus.rows, args.batch, args.seed)
-    first = 0
-    if args.resume:
-        state = torch.load(os.path.join(args.out, "state.pt"), map_location=args.device)
-        model.parameters.load_state_dict(state["parameters"])
-        optimizer.restore(state["optimizer"])
-        order.taken, first = state["taken"], state["step"]
+    corpus = Corpus(args.rows or Feed.capacity(args.data), args.length, args.device)
+    trainer = Trainer(model, optimizer, corpus, args.batch, args.length, args.device)
     if args.device == "cuda" and not args.plain:
-        choose_attention(model, args, length)
-        trainer.set(torch.zeros(args.batch, dtype=torch.long), 0, 0.0, length)
+        choose_attention(model, args)
+        trainer.set(torch.zeros(args.batch, dtype=torch.long), 0, 0.0)
         optimizer.factor.fill_(0)
         trainer.capture()
         memory = torch.cuda.max_memory_allocated() / 2**30
         print(f"captured after {time.monotonic() - started:.1f} s, {memory:.1f} GiB", flush=True)
     if args.profile:
         profile(trainer, os.path.join(args.out, "profile.txt"))
-    while waiting and args.rows and not os.path.exists(os.path.join(waiting[0], "meta.json")):
-        time.sleep(0.2)
-    begin = saved = time.monotonic()
-    deadline = started + (args.seconds or 0)
-    log = open(os.path.join(args.out, "log.jsonl"), "a" if args.resume else "w", encoding="utf-8")
-    step = first
-    while True:
-        now = time.monotonic()
-        fraction = step / args.steps if args.steps else (now - begin) / (deadline - begin)
-        if fraction >= 1 or (args.stop_after and step >= args.stop_after):
-            break
-        due = corpus.rows == 0 or fraction >= args.first_until
-        if step % 16 == 0 and due and waiting and os.path.exists(os.path.join(waiting[0], "meta.json")):
-            corpus.read(waiting.pop(0))
-            order = Order(corpus.rows, args.batch, args.seed)
-            print(f"step {step}: {corpus.rows} rows of new data", flush=True)
-        trainer.set(order.next(), step * 2654435761 % 2**31 // 64, fraction, length)
-        trainer.step()
-        step += 1
-        if step % 10 == 0 or args.device == "cpu":
-            record = {"step": step, "tokens": step * args.batch * length}
-            record.update(zip(METRICS, (round(v, 4) for v in trainer.metrics.tolist())))
-            record.update(fraction=round(fraction, 4), seconds=round(time.monotonic() - started, 1))
-            log.write(json.dumps(record) + "\n")
-            if step % 100 == 0 or args.device == "cpu":
-                print(json.dumps(record), flush=True)
-        if time.monotonic() - saved > args.save_every:
-            save(args, trainer, order, step, log)
-            saved = time.monotonic()
-    save(args, trainer, order, step, log)
+    feed = Feed(args.data, corpus, args.batch, args.seed, args.first_until)
+    first = restore(args, trainer, feed) if args.resume else 0
+    if not args.resume:
+        feed.open(0)
+    step = run(args, trainer, feed, first, started)
     model.config.save(os.path.join(args.out, "config.json"))
     size = export(model, os.path.join(args.out, "model.safetensors"))
     spent = time.monotonic() - started
-    print(f"{step} steps, {step * args.batch * length / 1e6:.1f} M tokens, {spent:.0f} s; {size} bytes")
+    tokens = step * args.batch * args.length / 1e6
+    print(f"{step} steps, {tokens:.1f} M tokens, {spent:.0f} s; {size} bytes")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 #include "ops/norm.h"
 #include "ops/pooling.h"
+#include "ops/profile.h"
 
 namespace lethe::model::v4 {
 
@@ -53,6 +54,9 @@ void Compressor::build_entry(const ops::Device& device, const ops::RowStore& tai
 void Compressor::forward(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                          int64_t layer, ops::RowStore LayerCache::*tail,
                          ops::RowStore LayerCache::*entries) const {
+  ops::ProfileScope profile(device, ops::Part::Compressor);
+  profile.read(wkv_);
+  profile.read(wgate_);
   const ops::Matrix values = ops::linear(device, x, wkv_);
   const ops::Matrix gates = ops::linear(device, x, wgate_);
   for (const SequenceRows& rows : batch.sequences) {

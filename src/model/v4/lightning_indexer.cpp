@@ -1,10 +1,8 @@
 #include "model/v4/lightning_indexer.h"
 
-#include <algorithm>
-
-#include "ops/index_scores.h"
+#include "ops/index_select.h"
 #include "ops/pooling.h"
-#include "ops/top_k.h"
+#include "ops/profile.h"
 #include "quant/activation.h"
 
 namespace lethe::model::v4 {
@@ -12,7 +10,6 @@ namespace lethe::model::v4 {
 namespace {
 
 constexpr int64_t kRatio = 4;
-constexpr int64_t kKeysPerPiece = 1024;  // of one query's keys, when queries are few
 
 }  // namespace
 
@@ -49,6 +46,9 @@ ops::Matrix LightningIndexer::queries(const ops::Device& device, const ops::Matr
 ops::IndexMatrix LightningIndexer::forward(const ops::Device& device, const ops::Matrix& x,
                                            const ops::Matrix& qr, const Batch& batch, int64_t layer,
                                            const TraceScope& trace) const {
+  ops::ProfileScope profile(device, ops::Part::Indexer);
+  profile.read(wq_b_);
+  profile.read(weights_proj_);
   compressor_.forward(device, x, batch, layer, &LayerCache::index_tail, &LayerCache::index_keys);
   const ops::Matrix q = queries(device, qr, batch);
   const ops::Matrix w = ops::index_head_weights(device, x, weights_proj_, dim_);
@@ -56,31 +56,28 @@ ops::IndexMatrix LightningIndexer::forward(const ops::Device& device, const ops:
 
   for (const SequenceRows& rows : batch.sequences) {
     const ops::RowStore& keys = rows.state->layer(layer).index_keys;
+    const int64_t last_visible = (rows.position + rows.row_count) / kRatio;
+    profile.read_bytes(static_cast<double>(rows.row_count * last_visible * keys.row_bytes()));
     const auto query_of = [&](int64_t row) {
       return ops::IndexQuery{q.row(row), w.row(row), &keys, compressor_.codec()};
     };
-    const auto choose = [&](int64_t row, std::span<const float> scores) {
-      const std::vector<int32_t> best = ops::top_k(scores, topk_);
-      std::copy(best.begin(), best.end(), selected.row(row).begin());
+    const auto select = [&](int64_t i, bool share_keys) {
+      const ops::KeyRun visible{0, (rows.position + i + 1) / kRatio};
+      ops::select_keys(device, query_of(rows.row_begin + i),
+                       std::span(&visible, visible.end > 0 ? 1 : 0), {.keys = topk_}, share_keys,
+                       selected.row(rows.row_begin + i));
     };
-    const auto visible_at = [&](int64_t i) { return (rows.position + i + 1) / kRatio; };
-    if (rows.row_count >= device.team().size() && !trace.wants("index_scores")) {
-      device.for_rows(rows.row_count, [&](int64_t i) {
-        std::vector<float> scores(static_cast<size_t>(visible_at(i)));
-        ops::index_scores(device, query_of(rows.row_begin + i), 0, visible_at(i), scores);
-        choose(rows.row_begin + i, scores);
-      });
-      continue;
+    if (rows.row_count >= device.team().size()) {
+      device.for_rows(rows.row_count, [&](int64_t i) { select(i, false); });
+    } else {  // few queries: share out the keys of each
+      for (int64_t i = 0; i < rows.row_count; ++i) select(i, true);
     }
-    for (int64_t i = 0; i < rows.row_count; ++i) {  // few queries: share out the keys of each
-      const int64_t row = rows.row_begin + i;
-      std::vector<float> scores(static_cast<size_t>(visible_at(i)));
-      device.team().parallel_for(visible_at(i), kKeysPerPiece, [&](int64_t begin, int64_t end) {
-        ops::index_scores(device, query_of(row), begin, end,
-                          std::span(scores).subspan(static_cast<size_t>(begin)));
-      });
+    if (!trace.wants("index_scores")) continue;
+    for (int64_t i = 0; i < rows.row_count; ++i) {
+      const int64_t visible = (rows.position + i + 1) / kRatio;
+      std::vector<float> scores(static_cast<size_t>(visible));
+      ops::index_scores(device, query_of(rows.row_begin + i), 0, visible, scores);
       trace.add_row("index_scores", std::span<const float>(scores));
-      choose(row, scores);
     }
   }
   trace.add("index_topk", selected);

@@ -1,6 +1,7 @@
 #include "model/v4/output_head.h"
 
 #include "ops/norm.h"
+#include "ops/profile.h"
 
 namespace lethe::model::v4 {
 
@@ -11,6 +12,8 @@ OutputHead::OutputHead(const WeightLoader& loader, const std::string& prefix)
       head_(loader.linear("head", ops::LinearRole::Head)) {}
 
 ops::Matrix OutputHead::forward(const ops::Device& device, const ops::Matrix& streams) const {
+  ops::ProfileScope profile(device, ops::Part::Head);
+  profile.read(head_);
   ops::Matrix x = ops::hyper_collapse(device, streams, connection_.head_mix(device, streams));
   ops::rms_norm(device, x, norm_, norm_eps_);
   return ops::linear(device, x, head_);

@@ -100,16 +100,10 @@ ops::SparseAttentionArgs Attention::attention_args(const SequenceRows& rows,
 ops::Matrix Attention::forward(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                                int64_t layer, SharedStreams& shared,
                                const TraceScope& trace) const {
+  remember(device, x, batch, layer);
+  if (compressor_) publish_keys(batch, layer, shared);
   const ops::Matrix qr = projections_.low_rank_query(device, x);
   const ops::Matrix q = rotated_queries(device, qr, batch);
-  const ops::Matrix kv = projections_.key_value(device, x, *rope_, batch.positions);
-  for (const SequenceRows& rows : batch.sequences) {
-    append_window(kv, rows, rows.state->layer(layer).window);
-  }
-  if (compressor_) {
-    compressor_->forward(device, x, batch, layer);
-    publish_keys(batch, layer, shared);
-  }
   if (indexer_) indexer_->forward(device, x, qr, batch, shared, trace);
 
   ops::Matrix o(q.rows(), q.cols());
@@ -124,6 +118,15 @@ ops::Matrix Attention::forward(const ops::Device& device, const ops::Matrix& x, 
     ops::sparse_attention(device, q, args, o);
   }
   return projections_.output(device, o, *rope_, batch.positions);
+}
+
+void Attention::remember(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
+                         int64_t layer) const {
+  const ops::Matrix kv = projections_.key_value(device, x, *rope_, batch.positions);
+  for (const SequenceRows& rows : batch.sequences) {
+    append_window(kv, rows, rows.state->layer(layer).window);
+  }
+  if (compressor_) compressor_->forward(device, x, batch, layer);
 }
 
 void Attention::feed_draft(const ops::Device& device, const ops::Matrix& main_x, const Batch& batch,

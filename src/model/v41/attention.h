@@ -38,6 +38,10 @@ class Attention {
   ops::Matrix forward(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                       int64_t layer, SharedStreams& shared, const TraceScope& trace) const;
 
+  /// The part of forward() that later tokens can see: appends to the caches of `layer`.
+  void remember(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
+                int64_t layer) const;
+
   /// Draft stages: appends the rows of committed positions to the caches of `stage`. main_x:
   /// [tokens, dim], from the main model.
   void feed_draft(const ops::Device& device, const ops::Matrix& main_x, const Batch& batch,

@@ -93,6 +93,13 @@ void Block::forward(const ops::Device& device, ops::Matrix& streams, ops::Matrix
   });
 }
 
+void Block::remember(const ops::Device& device, const ops::Matrix& streams, const ops::Matrix& pre,
+                     const Batch& batch) const {
+  ops::Matrix x = ops::hyper_collapse(device, streams, pre);
+  ops::rms_norm(device, x, attention_norm_, norm_eps_);
+  attention_.remember(device, x, batch, index_);
+}
+
 void Block::forward_draft(const ops::Device& device, ops::Matrix& streams, ops::Matrix& pre,
                           const Batch& batch, const TraceScope& trace) const {
   sublayers(device, streams, pre, batch, trace, [&](const ops::Matrix& x) {

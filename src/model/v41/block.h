@@ -33,6 +33,9 @@ class Block {
   /// coefficients, are updated in place.
   void forward(const ops::Device& device, ops::Matrix& streams, ops::Matrix& pre,
                const Batch& batch, SharedStreams& shared, const TraceScope& trace) const;
+  /// Of the rest of a layer only what later tokens can see: the caches of its attention.
+  void remember(const ops::Device& device, const ops::Matrix& streams, const ops::Matrix& pre,
+                const Batch& batch) const;
   /// A draft stage on a block of guesses (Attention::forward_draft).
   void forward_draft(const ops::Device& device, ops::Matrix& streams, ops::Matrix& pre,
                      const Batch& batch, const TraceScope& trace) const;

@@ -4,6 +4,7 @@
 
 #include "ops/norm.h"
 #include "ops/pooling.h"
+#include "ops/profile.h"
 
 namespace lethe::model::v41 {
 
@@ -76,6 +77,10 @@ ops::Matrix Compressor::pool(const ops::Device& device, std::span<const Group> g
 
 void Compressor::forward(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                          int64_t layer) const {
+  ops::ProfileScope profile(device, ops::Part::Compressor);
+  for (const ops::Linear* matrix : {&wkv_, &wgate_, &wk_}) {
+    if (matrix->weight.present()) profile.read(*matrix);
+  }
   if (ratio_ > 1) append_tail(device, x, batch, layer);
   const std::vector<Group> groups = completed_groups(batch, layer);
   if (groups.empty()) return;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/memory_advice.h"
 #include "ops/norm.h"
+#include "ops/profile.h"
 
 namespace lethe::model::v41 {
 
@@ -98,6 +99,9 @@ float Engram::gate(const ops::Device& device, std::span<const float> stream,
 
 void Engram::forward(const ops::Device& device, ops::Matrix& streams, const Batch& batch,
                      const TraceScope& trace) const {
+  ops::ProfileScope profile(device, ops::Part::Engram);
+  profile.read(wkv_);
+  profile.read_bytes(static_cast<double>(batch.rows() * hash_->columns() * embed_.row_bytes));
   const ops::Matrix kv = ops::linear(device, lookup(device, row_ids(batch)), wkv_);
   ops::Matrix gates(streams.rows(), streams_);
   device.for_rows(streams.rows(), [&](int64_t t) {

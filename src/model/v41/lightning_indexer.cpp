@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <limits>
 
-#include "ops/top_k.h"
+#include "ops/profile.h"
 #include "quant/activation.h"
 
 namespace lethe::model::v41 {
 
 namespace {
 
-constexpr int64_t kKeysPerPiece = 1024;  // of one query's keys, when they are shared out
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 }  // namespace
@@ -41,53 +40,24 @@ ops::Matrix LightningIndexer::queries(const ops::Device& device, const ops::Matr
 }
 
 /// The keys to be scored, in ascending runs: all visible ones, or those of the candidate blocks.
-std::vector<LightningIndexer::Piece> LightningIndexer::pieces(
-    int64_t visible, const std::vector<int32_t>* blocks) const {
-  std::vector<Piece> pieces;
-  int64_t out = 0;
-  const auto add = [&](int64_t begin, int64_t end) {
-    const bool joins =
-        !pieces.empty() && pieces.back().end == begin && end - pieces.back().begin <= kKeysPerPiece;
-    if (joins) {
-      pieces.back().end = end;
-    } else {
-      pieces.push_back({begin, end, out});
-    }
-    out += end - begin;
-  };
+std::vector<ops::KeyRun> LightningIndexer::runs(int64_t visible,
+                                                const std::vector<int32_t>* blocks) const {
+  std::vector<ops::KeyRun> runs;
   if (blocks == nullptr) {
-    for (int64_t j = 0; j < visible; j += kKeysPerPiece) {
-      add(j, std::min(j + kKeysPerPiece, visible));
-    }
-    return pieces;
+    if (visible > 0) runs.push_back({0, visible});
+    return runs;
   }
   for (const int32_t block : *blocks) {
     const int64_t begin = block * candidate_block_size_;
-    if (begin < visible) add(begin, std::min(begin + candidate_block_size_, visible));
+    const int64_t end = std::min(begin + candidate_block_size_, visible);
+    if (begin >= visible) break;
+    if (!runs.empty() && runs.back().end == begin) {
+      runs.back().end = end;
+    } else {
+      runs.push_back({begin, end});
+    }
   }
-  return pieces;
-}
-
-/// The blocks with the best rows; the one that holds the newest row is always among them.
-std::vector<int32_t> LightningIndexer::best_blocks(std::span<const float> scores) const {
-  const auto size = static_cast<size_t>(candidate_block_size_);
-  std::vector<float> best((scores.size() + size - 1) / size, -kInfinity);
-  for (size_t j = 0; j < scores.size(); ++j) best[j / size] = std::max(best[j / size], scores[j]);
-  if (!best.empty()) best.back() = kInfinity;
-  std::vector<int32_t> blocks = ops::top_k(best, candidate_topk_blocks_);
-  std::sort(blocks.begin(), blocks.end());
-  return blocks;
-}
-
-void LightningIndexer::choose(std::span<const float> scores, std::span<const Piece> pieces,
-                              std::span<int32_t> selected) const {
-  std::vector<int32_t> best = ops::top_k(scores, topk_);
-  std::sort(best.begin(), best.end());
-  auto piece = pieces.begin();
-  for (size_t i = 0; i < best.size(); ++i) {
-    while (best[i] >= piece->out + (piece->end - piece->begin)) ++piece;
-    selected[i] = static_cast<int32_t>(piece->begin + best[i] - piece->out);
-  }
+  return runs;
 }
 
 void LightningIndexer::select_row(const ops::Device& device, const ops::IndexQuery& query,
@@ -95,30 +65,21 @@ void LightningIndexer::select_row(const ops::Device& device, const ops::IndexQue
                                   SharedStreams& shared, const TraceScope& trace) const {
   const auto at = static_cast<size_t>(row);
   const bool obeys = shape_.candidates == Candidates::Obey;
-  const std::vector<Piece> runs =
-      pieces(visible, obeys ? &shared.candidate_blocks.at(at) : nullptr);
-  const int64_t count = runs.empty() ? 0 : runs.back().out + runs.back().end - runs.back().begin;
-  std::vector<float> scores(static_cast<size_t>(count));
-  const auto score = [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Piece& piece = runs[static_cast<size_t>(i)];
-      ops::index_scores(device, query, piece.begin, piece.end,
-                        std::span(scores).subspan(static_cast<size_t>(piece.out)));
-    }
-  };
-  const auto num_runs = static_cast<int64_t>(runs.size());
-  if (share_keys) {
-    device.team().parallel_for(num_runs, 1, score);
-  } else {
-    score(0, num_runs);
-  }
-  if (shape_.candidates == Candidates::Publish) shared.candidate_blocks[at] = best_blocks(scores);
-  choose(scores, runs, shared.selected.row(row));
+  const bool publishes = shape_.candidates == Candidates::Publish;
+  const std::vector<ops::KeyRun> keys =
+      runs(visible, obeys ? &shared.candidate_blocks.at(at) : nullptr);
+  const ops::KeyChoice choice{.keys = topk_,
+                              .ascending = true,
+                              .blocks = publishes ? candidate_topk_blocks_ : 0,
+                              .keys_per_block = publishes ? candidate_block_size_ : 1};
+  ops::select_keys(device, query, keys, choice, share_keys, shared.selected.row(row),
+                   publishes ? &shared.candidate_blocks[at] : nullptr);
 
   if (!trace.wants("index_scores")) return;
   std::vector<float> all(static_cast<size_t>(visible), -kInfinity);
-  for (const Piece& run : runs) {
-    std::copy_n(scores.begin() + run.out, run.end - run.begin, all.begin() + run.begin);
+  for (const ops::KeyRun& run : keys) {
+    ops::index_scores(device, query, run.begin, run.end,
+                      std::span(all).subspan(static_cast<size_t>(run.begin)));
   }
   trace.add_row("index_scores", std::span<const float>(all));
 }
@@ -126,6 +87,9 @@ void LightningIndexer::select_row(const ops::Device& device, const ops::IndexQue
 void LightningIndexer::forward(const ops::Device& device, const ops::Matrix& x,
                                const ops::Matrix& qr, const Batch& batch, SharedStreams& shared,
                                const TraceScope& trace) const {
+  ops::ProfileScope profile(device, ops::Part::Indexer);
+  profile.read(wq_b_);
+  profile.read(weights_proj_);
   const ops::Matrix q = queries(device, qr, batch);
   const ops::Matrix w = ops::index_head_weights(device, x, weights_proj_, dim_);
   shared.selected = ops::IndexMatrix(batch.rows(), topk_);

@@ -8,7 +8,7 @@
 #include "model/trace.h"
 #include "model/v41/shared_streams.h"
 #include "model/weight_loader.h"
-#include "ops/index_scores.h"
+#include "ops/index_select.h"
 #include "ops/rope.h"
 
 namespace lethe::model::v41 {
@@ -35,18 +35,8 @@ class LightningIndexer {
                const Batch& batch, SharedStreams& shared, const TraceScope& trace) const;
 
  private:
-  /// A run of keys and where its scores go.
-  struct Piece {
-    int64_t begin = 0;
-    int64_t end = 0;
-    int64_t out = 0;
-  };
   ops::Matrix queries(const ops::Device& device, const ops::Matrix& qr, const Batch& batch) const;
-  std::vector<Piece> pieces(int64_t visible, const std::vector<int32_t>* blocks) const;
-  std::vector<int32_t> best_blocks(std::span<const float> scores) const;
-  /// Fills `selected` from the scores of `keys` (ascending key numbers; empty: 0, 1, ...).
-  void choose(std::span<const float> scores, std::span<const Piece> pieces,
-              std::span<int32_t> selected) const;
+  std::vector<ops::KeyRun> runs(int64_t visible, const std::vector<int32_t>* blocks) const;
   void select_row(const ops::Device& device, const ops::IndexQuery& query, int64_t row,
                   int64_t visible, bool share_keys, SharedStreams& shared,
                   const TraceScope& trace) const;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/batch.h"
 #include "ops/matrix.h"
 
 namespace lethe::model::v41 {
@@ -20,6 +21,9 @@ struct SharedStreams {
   ops::IndexMatrix selected;
   /// [rows]: numbers of the candidate blocks, ascending; filled by the candidate source.
   std::vector<std::vector<int32_t>> candidate_blocks;
+
+  /// What of it belongs to the narrow sequences of `batch`, or to the others.
+  SharedStreams only(const Batch& batch, bool narrow) const;
 };
 
 }  // namespace lethe::model::v41

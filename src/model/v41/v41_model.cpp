@@ -10,6 +10,7 @@
 #include "model/v41/checkpoint_tokens.h"
 #include "ops/embedding.h"
 #include "ops/norm.h"
+#include "ops/profile.h"
 
 namespace lethe::model::v41 {
 
@@ -80,6 +81,10 @@ std::shared_ptr<const StateLayout> V41Model::make_layout() const {
   for (const Block& block : blocks_) layout->layers.push_back(block.attention().cache_layout());
   if (dspark_) layout->drafts = dspark_->cache_layouts();
   layout->fingerprint = fingerprint(config_, device_.numerics());
+  // States that a bounded replay left are not those of a full pass.
+  if (narrowing_rows() < exact_narrowing_rows()) {
+    layout->fingerprint ^= 0x9e3779b97f4a7c15u * static_cast<uint64_t>(*options_.replay_rows + 1);
+  }
   return layout;
 }
 
@@ -111,25 +116,55 @@ bool V41Model::is_draft_target(int64_t layer) const {
   return std::find(targets.begin(), targets.end(), layer) != targets.end();
 }
 
-V41Model::LayersResult V41Model::run_layers(const Batch& batch, bool keep_hidden,
+int64_t V41Model::num_narrow_layers() const {
+  const std::vector<int64_t>& sources = config_.kv_source_layer_ids;
+  const int64_t last = sources.empty() ? -1 : *std::max_element(sources.begin(), sources.end());
+  return config_.num_hidden_layers - 1 - std::max<int64_t>(0, last);
+}
+
+/// Each layer reads W - 1 rows before its own.
+int64_t V41Model::exact_narrowing_rows() const {
+  return num_narrow_layers() * (config_.sliding_window - 1);
+}
+
+int64_t V41Model::narrowing_rows() const {
+  return options_.replay_rows.value_or(exact_narrowing_rows());
+}
+
+V41Model::LayersResult V41Model::run_layers(const Batch& all, bool keep_hidden,
                                             const TraceScope& trace) {
-  append_history(batch);
-  for (const Block& block : blocks_) block.prefetch_engram(device_, batch);
-  const ops::Matrix embedded = ops::embed(device_, embed_, batch.tokens);
+  append_history(all);
+  const Batch wanted = all.only(false);
+  const int64_t source = last_kv_source();
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    blocks_[i].prefetch_engram(device_, static_cast<int64_t>(i) <= source ? all : wanted);
+  }
+  const ops::Matrix embedded = ops::embed(device_, embed_, all.tokens);
   const auto targets = static_cast<int64_t>(config_.dspark.target_layer_ids.size());
   LayersResult out{repeat_streams(embedded, config_.hc_mult),
-                   identity_pre_mix(batch.rows(), config_.hc_mult),
-                   ops::Matrix(keep_hidden ? batch.rows() : 0, targets * config_.hidden_size)};
-  SharedStreams shared = new_shared_streams(batch);
+                   identity_pre_mix(all.rows(), config_.hc_mult),
+                   ops::Matrix(keep_hidden ? all.rows() : 0, targets * config_.hidden_size)};
+  SharedStreams shared = new_shared_streams(all);
+  const Batch* batch = &all;
   int64_t hidden_columns = 0;
   for (size_t i = 0; i < blocks_.size(); ++i) {
+    const auto layer = static_cast<int64_t>(i);
     const TraceScope inside = trace.inside("layers", i);
-    blocks_[i].inject_engram(device_, out.streams, batch, inside);
-    if (keep_hidden && is_draft_target(static_cast<int64_t>(i))) {
+    blocks_[i].inject_engram(device_, out.streams, *batch, inside);
+    if (keep_hidden && is_draft_target(layer)) {
       put_columns(out.hidden, hidden_columns, mean_stream(device_, out.streams, config_.hc_mult));
       hidden_columns += config_.hidden_size;
     }
-    blocks_[i].forward(device_, out.streams, out.pre, batch, shared, inside);
+    if (layer == source && all.has_narrow()) {
+      blocks_[i].remember(device_, rows_of(out.streams, all, true), rows_of(out.pre, all, true),
+                          all.only(true));
+      out.streams = rows_of(out.streams, all, false);
+      out.pre = rows_of(out.pre, all, false);
+      shared = shared.only(all, false);
+      batch = &wanted;
+      if (wanted.rows() == 0) break;
+    }
+    blocks_[i].forward(device_, out.streams, out.pre, *batch, shared, inside);
   }
   return out;
 }
@@ -154,6 +189,7 @@ ForwardResult V41Model::forward(std::span<const SequenceChunk> chunks,
                                 const ForwardOptions& options) {
   const Batch batch = Batch::of(chunks, num_tokens(), config_.max_position_embeddings);
   refuse_images(batch);
+  LETHE_CHECK(!options.keep_hidden || !batch.has_narrow(), "narrow rows have no draft input");
   const TraceScope trace(options.trace);
   LayersResult layers;
   try {
@@ -162,8 +198,17 @@ ForwardResult V41Model::forward(std::span<const SequenceChunk> chunks,
     for (const SequenceRows& rows : batch.sequences) rows.state->abandon();
     throw;
   }
-  for (const SequenceRows& rows : batch.sequences) rows.state->advance(rows.row_count);
-  return {.logits = logits(layers.streams, layers.pre, chunks, trace),
+  std::vector<SequenceChunk> wanted;  // those that `layers` has rows of
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    const SequenceRows& rows = batch.sequences[i];
+    if (rows.narrow) {
+      rows.state->advance_narrow(rows.row_count, last_kv_source() + 1, narrowing_rows());
+    } else {
+      rows.state->advance(rows.row_count);
+      wanted.push_back(chunks[i]);
+    }
+  }
+  return {.logits = logits(layers.streams, layers.pre, wanted, trace),
           .hidden = std::move(layers.hidden)};
 }
 
@@ -171,6 +216,8 @@ ops::Matrix V41Model::logits(const ops::Matrix& streams, const ops::Matrix& pre,
                              std::span<const SequenceChunk> chunks, const TraceScope& trace) const {
   const ops::Matrix wanted = logit_rows(streams, chunks);
   if (wanted.rows() == 0) return {};
+  ops::ProfileScope profile(device_, ops::Part::Head);
+  profile.read(head_);
   ops::Matrix x = ops::hyper_collapse(device_, wanted, logit_rows(pre, chunks));
   ops::rms_norm(device_, x, norm_, config_.rms_norm_eps);
   trace.add("final_hidden", x);

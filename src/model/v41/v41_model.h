@@ -28,6 +28,7 @@ class V41Model : public Model {
 
   int64_t num_tokens() const override;
   std::vector<int32_t> refused_tokens() const override;
+  int64_t narrowing_rows() const override;
 
   /// Hands the draft head what forward(keep_hidden) returned for committed positions, in order and
   /// without gaps: `hidden` [rows, targets * dim]. Throws Error without a draft head.
@@ -49,14 +50,18 @@ class V41Model : public Model {
   std::shared_ptr<const StateLayout> make_layout() const;
   SharedStreams new_shared_streams(const Batch& batch) const;
   bool is_draft_target(int64_t layer) const;
-  /// What the layers leave of a batch.
+  /// Layers past the last KV source, whose tokens see each other through windows only.
+  int64_t num_narrow_layers() const;
+  int64_t exact_narrowing_rows() const;
+  int64_t last_kv_source() const { return config_.num_hidden_layers - 1 - num_narrow_layers(); }
+  /// What the layers leave of a batch: rows of its sequences that are not narrow.
   struct LayersResult {
     ops::Matrix streams;  // [rows, hc_mult * dim]
     ops::Matrix pre;      // [rows, hc_mult], of the last feed-forward
     ops::Matrix hidden;   // [rows, targets * dim], if wanted
   };
   /// Runs all layers; appends to the states' caches.
-  LayersResult run_layers(const Batch& batch, bool keep_hidden, const TraceScope& trace);
+  LayersResult run_layers(const Batch& all, bool keep_hidden, const TraceScope& trace);
   ops::Matrix logits(const ops::Matrix& streams, const ops::Matrix& pre,
                      std::span<const SequenceChunk> chunks, const TraceScope& trace) const;
   const DSpark& dspark() const;

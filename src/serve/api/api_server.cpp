@@ -8,6 +8,7 @@
 #include "base/printable.h"
 #include "serve/api/api_json.h"
 #include "serve/http/http_target.h"
+#include "text/request_parameters.h"
 
 namespace lethe::serve {
 
@@ -15,7 +16,6 @@ namespace {
 
 constexpr int kReaderThreads = 2;
 constexpr size_t kLoggedMessageBytes = 400;
-constexpr int64_t kMaxOutputTokens = 393'216;
 
 /// The prefixes under which all routes stand (section 1).
 std::string_view without_prefix(std::string_view path) {

@@ -1,0 +1,208 @@
+#include "ops/product.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+namespace lethe::ops {
+
+namespace {
+
+// Rows and tokens are taken in blocks that the caches hold: the weights of a block while tokens
+// pass by, the activations of a token block while rows do. An output is one dot product either way.
+constexpr int64_t kTokenBlock = 16;
+constexpr int64_t kRowBlock = 64;
+constexpr int64_t kPanelBytes = 384 << 10;  // of the panels that are multiplied in turn
+constexpr int64_t kLeastForTiles = 4;       // tokens that pay for decoding to a panel
+
+/// A buffer of the calling thread, aligned to a cache line; keeps its contents until it grows.
+class Scratch {
+ public:
+  std::byte* bytes(int64_t size) {
+    constexpr size_t kLine = 64;
+    if (static_cast<size_t>(size) + kLine > buffer_.size()) {
+      buffer_.resize(static_cast<size_t>(size) + kLine);
+    }
+    const auto address = reinterpret_cast<uintptr_t>(buffer_.data());
+    return buffer_.data() + (kLine - address % kLine) % kLine;
+  }
+
+ private:
+  std::vector<std::byte> buffer_;
+};
+
+Scratch& scratch() {
+  thread_local Scratch buffer;
+  return buffer;
+}
+
+Scratch& decode_scratch() {
+  thread_local Scratch buffer;
+  return buffer;
+}
+
+/// `official`: each weight row decoded once, dot products in f64.
+void official_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
+  const int64_t n = p.w.in_features();
+  auto* row = reinterpret_cast<float*>(scratch().bytes(n * 4));
+  for (int64_t r = begin; r < end; ++r) {
+    quant::decode_row(p.w.weight, r, row);
+    float* to = out + (r - begin);
+    for (const kernels::Activation& token : p.tokens) {
+      *to = static_cast<float>(p.device.kernels().dot_f64(row, token.f32, n));
+      to += out_stride;
+    }
+  }
+}
+
+/// Rows as they are stored or decoded, each with blocks of tokens.
+void dot_by_rows(const Product& p, kernels::RowDot row_dot,
+                 std::span<const kernels::WeightRow> rows, float* out, int64_t out_stride) {
+  const auto num_tokens = static_cast<int64_t>(p.tokens.size());
+  float dots[kTokenBlock];
+  for (int64_t first = 0; first < num_tokens; first += kTokenBlock) {
+    const int64_t count = std::min(kTokenBlock, num_tokens - first);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      row_dot(rows[r], p.w.in_features(), p.tokens.data() + first, count, dots);
+      float* to = out + first * out_stride + static_cast<int64_t>(r);
+      for (int64_t t = 0; t < count; ++t) to[t * out_stride] = dots[t];
+    }
+  }
+}
+
+/// Panels of 16 rows, each multiplied with every tile.
+void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
+                  std::span<const kernels::WeightRow> rows, float* out, int64_t out_stride) {
+  using kernels::kPanelRows;
+  using kernels::kTileTokens;
+  const int64_t n = p.w.in_features();
+  const auto num_rows = static_cast<int64_t>(rows.size());
+  const int64_t panel_bytes = (kernel.panel_bytes(n) + 63) / 64 * 64;
+  const int64_t at_once = std::max<int64_t>(1, kPanelBytes / panel_bytes) * kPanelRows;
+  const int64_t tiles = tiles_for(static_cast<int64_t>(p.tokens.size()));
+  std::byte* panels =
+      scratch().bytes(std::min(at_once, num_rows + kPanelRows - 1) / kPanelRows * panel_bytes);
+  for (int64_t begin = 0; begin < num_rows; begin += at_once) {
+    const int64_t end = std::min(begin + at_once, num_rows);
+    for (int64_t r = begin; r < end; r += kPanelRows) {
+      kernel.pack(rows.data() + r, std::min(kPanelRows, end - r), n,
+                  panels + (r - begin) / kPanelRows * panel_bytes);
+    }
+    for (int64_t i = 0; i < tiles; ++i) {
+      for (int64_t r = begin; r < end; r += kPanelRows) {
+        kernel.dot(panels + (r - begin) / kPanelRows * panel_bytes, std::min(kPanelRows, end - r),
+                   n, p.tiles->tile(p.first_tile + i), out + i * kTileTokens * out_stride + r,
+                   out_stride);
+      }
+    }
+  }
+}
+
+/// The dot products of f32 rows, with each weight row decoded to one.
+void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
+  const int64_t n = p.w.in_features();
+  const bool stored = p.w.weight.encoding == quant::Encoding::F32;
+  constexpr auto kF32 = static_cast<size_t>(quant::Encoding::F32);
+  constexpr int64_t kBlock = 16;
+  kernels::WeightRow rows[kBlock];
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int64_t count = std::min(kBlock, end - first);
+    std::byte* decoded = stored ? nullptr : decode_scratch().bytes(count * n * 4);
+    for (int64_t r = 0; r < count; ++r) {
+      if (stored) {
+        rows[r] = kernels::weight_row(p.w.weight, first + r);
+      } else {
+        rows[r] = {.data = decoded + r * n * 4};
+        quant::decode_row(p.w.weight, first + r, reinterpret_cast<float*>(decoded + r * n * 4));
+      }
+    }
+    const std::span<const kernels::WeightRow> block(rows, static_cast<size_t>(count));
+    if (p.tiles != nullptr) {
+      dot_by_tiles(p, p.device.kernels().tile[kF32], block, out + (first - begin), out_stride);
+    } else {
+      dot_by_rows(p, p.device.kernels().row_dot[kF32], block, out + (first - begin), out_stride);
+    }
+  }
+}
+
+/// Dots of the rows as they are stored with activations in the form their kernel reads.
+void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
+  const auto encoding = static_cast<size_t>(p.w.weight.encoding);
+  const kernels::KernelTable& kernels = p.device.kernels();
+  kernels::WeightRow rows[kRowBlock];
+  for (int64_t first = begin; first < end; first += kRowBlock) {
+    const int64_t count = std::min(kRowBlock, end - first);
+    for (int64_t r = 0; r < count; ++r) rows[r] = kernels::weight_row(p.w.weight, first + r);
+    float* to = out + (first - begin);
+    if (p.tiles != nullptr) {
+      dot_by_tiles(p, kernels.tile[encoding], {rows, static_cast<size_t>(count)}, to, out_stride);
+    } else if (kernels.rows_dot[encoding] != nullptr) {
+      for (size_t t = 0; t < p.tokens.size(); ++t) {
+        kernels.rows_dot[encoding](rows, count, p.w.in_features(), p.tokens[t],
+                                   to + static_cast<int64_t>(t) * out_stride);
+      }
+    } else {
+      dot_by_rows(p, kernels.row_dot[encoding], {rows, static_cast<size_t>(count)}, to, out_stride);
+    }
+  }
+}
+
+bool reads_stored(const Device& device, const Linear& w) {
+  return device.numerics() == Numerics::Fast && w.role != LinearRole::F32;
+}
+
+}  // namespace
+
+kernels::ActivationFormat input_format(const Device& device, const Linear& w) {
+  return reads_stored(device, w) ? kernels::activation_format(w.weight.encoding)
+                                 : kernels::ActivationFormat::F32;
+}
+
+bool takes_tiles(const Device& device, const Linear& w, int64_t tokens) {
+  if (tokens < kLeastForTiles || device.official()) return false;
+  const auto& tiles = device.kernels().tile;
+  return reads_stored(device, w)
+             ? tiles[static_cast<size_t>(w.weight.encoding)].takes(w.weight.scale_block)
+             : tiles[static_cast<size_t>(quant::Encoding::F32)].takes(0);
+}
+
+void fill(const Device& device, kernels::ActivationBatch& batch) {
+  constexpr int64_t kNumbersPerPiece = 1 << 14;
+  if (batch.format() == kernels::ActivationFormat::F32) return;
+  const int64_t grain = std::max<int64_t>(1, kNumbersPerPiece / batch.columns());
+  device.team().parallel_for(batch.size(), grain, [&](int64_t begin, int64_t end) {
+    batch.fill(device.kernels(), begin, end);
+  });
+}
+
+void fill(const Device& device, kernels::ActivationTiles& tiles, int64_t columns) {
+  constexpr int64_t kNumbersPerPiece = 1 << 16;
+  const int64_t grain = std::max<int64_t>(1, kNumbersPerPiece / (columns * kernels::kTileTokens));
+  device.team().parallel_for(tiles.size(), grain,
+                             [&](int64_t begin, int64_t end) { tiles.fill(begin, end); });
+}
+
+void Product::rows(int64_t begin, int64_t end, float* out, int64_t out_stride) const {
+  if (reads_stored(device, w)) {
+    stored_rows(*this, begin, end, out, out_stride);
+  } else if (device.official()) {
+    official_rows(*this, begin, end, out, out_stride);
+  } else {
+    decoded_rows(*this, begin, end, out, out_stride);
+  }
+}
+
+int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t tokens) {
+  constexpr int64_t kWorkPerPiece = 1 << 17;  // multiply-adds
+  constexpr int64_t kPiecesPerThread = 4;
+  const int64_t share = rows / (kPiecesPerThread * int64_t{device.team().size()});
+  if (tokens >= kLeastForTiles) {
+    // Whole panels.
+    const int64_t panels = std::clamp<int64_t>(share / kernels::kPanelRows, 1, 4);
+    return panels * kernels::kPanelRows;
+  }
+  const int64_t wanted = std::max<int64_t>(1, kWorkPerPiece / std::max<int64_t>(1, n * tokens));
+  return std::clamp<int64_t>(std::min(wanted, share), 4, kRowBlock) / 4 * 4;
+}
+
+}  // namespace lethe::ops
