@@ -157,7 +157,13 @@ ToolScores examine_tools(Examinee& examinee, const ExamPapers& papers, const Exa
     const ToolCase& expected = papers.tool_cases[indices[at]];
     const Answer& answer = answers[at];
     const std::string meant = fmt::format("{}({})", expected.name, dump_json(expected.arguments));
-    mark(scores.valid, is_valid_call(answer, expected.tools), expected.question, meant, answer);
+    const bool valid = is_valid_call(answer, expected.tools);
+    mark(scores.valid, valid, expected.question, meant, answer);
+    const bool has_capital =
+        std::ranges::any_of(expected.name, [](char c) { return c >= 'A' && c <= 'Z'; });
+    if (!has_capital) {
+      mark(scores.valid_snake_case, valid, expected.question, meant, answer);
+    }
     mark(scores.right, is_meant_call(answer, expected), expected.question, meant, answer);
   }
   return scores;

@@ -42,6 +42,7 @@ Score examine_arithmetic(Examinee& examinee, int64_t num_digits, const ExamOptio
 /// schema. Right: the tool and the arguments that were meant.
 struct ToolScores {
   Score valid;
+  Score valid_snake_case;  ///< of those where the tool to call has no capital in its name
   Score right;
 };
 ToolScores examine_tools(Examinee& examinee, const ExamPapers& papers, const ExamOptions& options);

@@ -82,6 +82,7 @@ class Bench {
         return scores.right;
       });
       timed("tools, valid" + mode, [&] { return scores.valid; });
+      timed("tools, valid, snake_case" + mode, [&] { return scores.valid_snake_case; });
     } else if (part == "lookup" && !thinking) {
       for (const int64_t length : options_.lengths) {
         timed(fmt::format("{} of numbers, {} tokens", part, length), [&] {
