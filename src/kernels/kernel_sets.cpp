@@ -51,6 +51,15 @@ const KernelTable& avx512bf16_kernels() noexcept {
     KernelTable t = avx512_kernels();
     t.name = "avx512bf16";
     install_avx512bf16_dots(t);
+    return t;
+  }();
+  return table;
+}
+
+const KernelTable& bf16_attention_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = avx512bf16_kernels();
+    t.name = "avx512bf16-attention";
     install_avx512bf16_attention(t);
     return t;
   }();
@@ -95,6 +104,10 @@ KernelSet avx512_set() {
 KernelSet avx512bf16_set() {
   return set_of("avx512bf16", missing_for_avx512bf16(cpu_features()), avx512bf16_kernels);
 }
+KernelSet bf16_attention_set() {
+  return set_of("avx512bf16-attention", missing_for_avx512bf16(cpu_features()),
+                bf16_attention_kernels);
+}
 
 #else
 
@@ -107,6 +120,9 @@ KernelSet avx512_set() {
 KernelSet avx512bf16_set() {
   return {"avx512bf16", nullptr, "it is for x86-64 processors"};
 }
+KernelSet bf16_attention_set() {
+  return {"avx512bf16-attention", nullptr, "it is for x86-64 processors"};
+}
 
 #endif
 
@@ -116,6 +132,8 @@ std::vector<KernelSet> find_sets() {
   sets.push_back(avx2_set());
   sets.push_back(avx512_set());
   sets.push_back(avx512bf16_set());
+  sets.push_back(bf16_attention_set());
+  sets.back().is_rougher = true;
   return sets;
 }
 
@@ -139,7 +157,7 @@ std::span<const KernelSet> kernel_sets() {
 const KernelTable& kernel_table() {
   const KernelTable* best = &scalar_kernels();
   for (const KernelSet& set : kernel_sets()) {
-    if (set.table != nullptr) best = set.table;
+    if (set.table != nullptr && !set.is_rougher) best = set.table;
   }
   return *best;
 }

@@ -13,6 +13,7 @@ struct KernelSet {
   std::string_view name;
   const KernelTable* table = nullptr;  ///< null: this machine cannot run it
   std::string why_not;                 ///< then why, in words
+  bool is_rougher = false;  ///< faster, but rounds what the others do not: "auto" leaves it alone
 };
 
 /// All sets, from the slowest (scalar) to the fastest. Any thread.

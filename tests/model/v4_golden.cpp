@@ -215,11 +215,9 @@ TEST_P(V4Golden, OfficialEndToEndWithinItsBounds) {
 
 // With every kernel set. The worst tenth are tokens for which an expert or an entry was flipped, by
 // anything: six ways to round the same attention, or not to round at all, gave a p90 of 0.084 to
-// 0.117 on `a`, at medians of 0.035 to 0.037 (docs/numerics.md). So its bound is on the scatter,
-// and a tighter one on the mean.
+// 0.117 on `a`, at medians of 0.035 to 0.037 (docs/numerics.md). The sets that processors get by
+// themselves keep the bound of the golden data, 0.10; the others that scatter.
 TEST_P(V4Golden, FastWithinTheInt8Bounds) {
-  double p90 = 0;
-  int sets = 0;
   for (const kernels::KernelSet& set : kernels::kernel_sets()) {
     if (set.table == nullptr) continue;
     const LoadedModel model(dir_, Numerics::Fast, 2, {}, *set.table);
@@ -227,13 +225,10 @@ TEST_P(V4Golden, FastWithinTheInt8Bounds) {
     fmt::print("fast against f32, {}: median {:.4f}, p90 {:.4f}, top-1 {:.3f}\n", set.name,
                agreement.median(), agreement.quantile(0.9), agreement.top1);
     EXPECT_LE(agreement.median(), is_a() ? 0.05 : 0.08) << set.name;
-    EXPECT_LE(agreement.quantile(0.9), is_a() ? 0.13 : 0.30) << set.name;
+    const bool by_choice = set.is_rougher || set.name == "scalar";
+    EXPECT_LE(agreement.quantile(0.9), is_a() ? (by_choice ? 0.13 : 0.10) : 0.30) << set.name;
     EXPECT_GE(agreement.top1, is_a() ? 0.90 : 0.84) << set.name;
-    p90 += agreement.quantile(0.9);
-    ++sets;
   }
-  const double mean_bound = is_a() && sets > 1 ? 0.11 : 0.13;
-  EXPECT_LE(p90 / sets, is_a() ? mean_bound : 0.30);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sets, V4Golden,
