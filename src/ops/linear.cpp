@@ -28,7 +28,10 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   const int64_t count = x.rows();
   const int64_t n = w.in_features();
   if (count == 0) return;
-  auto& [batch, tiles, tokens] = workspace();
+  Workspace& buffers = workspace();
+  auto& batch = buffers.batch;
+  auto& tiles = buffers.tiles;
+  auto& tokens = buffers.tokens;
   batch.reset(input_format(device, w), x.values().data(), count * groups, n, n);
   fill(device, batch);
   tokens.clear();
