@@ -73,19 +73,6 @@ void read_expert(ops::ProfileScope& profile, const ops::ExpertWeights& expert) {
 
 }  // namespace
 
-/// Each expert that some token of the batch goes to is read once, the shared one always.
-void MoE::read_experts(ops::ProfileScope& profile, const ops::IndexMatrix& chosen) const {
-  read_expert(profile, shared_);
-  std::vector<bool> seen(experts_.size());
-  for (int64_t t = 0; t < chosen.rows(); ++t) {
-    for (const int32_t e : chosen.row(t)) {
-      const auto at = static_cast<size_t>(e);
-      if (!seen[at]) read_expert(profile, experts_[at]);
-      seen[at] = true;
-    }
-  }
-}
-
 void MoE::prefetch(std::span<const int32_t> tokens) const {
   if (cache_ == nullptr || !tid2eid_) return;
   cache_->prefetch(cache_group_, experts_in(table_rows(tokens)));
@@ -94,10 +81,14 @@ void MoE::prefetch(std::span<const int32_t> tokens) const {
 /// Adds the routed experts to y, wave by wave, and gives the shared expert's output, computed while
 /// the first ones are being read. Waves are ascending, so that sums are as without a cache.
 ops::Matrix MoE::cached_experts(const ops::Device& device, const ops::Matrix& x,
-                                const ops::Routes& routes, ops::Matrix& y) const {
+                                const ops::Routes& routes, ops::ProfileScope& profile,
+                                ops::Matrix& y) const {
   ExpertWaves waves(*cache_, cache_group_, experts_in(routes.experts));
   ops::Matrix shared = ops::expert(device, x, shared_, shape_.swiglu_limit_shared, {});
   for (auto wave = waves.next(); !wave.empty(); wave = waves.next()) {
+    for (const ops::ExpertWeights& expert : wave) {
+      if (expert.w1.weight.present()) read_expert(profile, expert);
+    }
     ops::moe_experts(device, x, routes, {.routed = wave, .limit = shape_.swiglu_limit}, y);
   }
   return shared;
@@ -114,15 +105,20 @@ ops::Matrix MoE::forward(const ops::Device& device, const ops::Matrix& x,
 
   ops::Matrix y(x.rows(), x.cols());
   ops::ProfileScope profile(device, ops::Part::Experts);
-  if (device.profile() != nullptr) read_experts(profile, routes.experts);
+  read_expert(profile, shared_);
   if (cache_ != nullptr) {
-    const ops::Matrix shared = cached_experts(device, x, routes, y);
+    const ops::Matrix shared = cached_experts(device, x, routes, profile, y);
     device.for_rows(y.rows(), [&](int64_t t) {
       const auto in = shared.row(t);
       const auto out = y.row(t);
       for (size_t d = 0; d < out.size(); ++d) out[d] += in[d];
     });
   } else {
+    if (device.profile() != nullptr) {
+      for (const int32_t e : experts_in(routes.experts)) {
+        read_expert(profile, experts_[static_cast<size_t>(e)]);
+      }
+    }
     ops::moe_experts(device, x, routes,
                      {.routed = experts_,
                       .limit = shape_.swiglu_limit,

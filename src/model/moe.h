@@ -36,10 +36,10 @@ class MoE {
                       std::span<const int32_t> tokens, const TraceScope& trace) const;
 
  private:
-  void read_experts(ops::ProfileScope& profile, const ops::IndexMatrix& chosen) const;
   ops::IndexMatrix table_rows(std::span<const int32_t> tokens) const;
   ops::Matrix cached_experts(const ops::Device& device, const ops::Matrix& x,
-                             const ops::Routes& routes, ops::Matrix& y) const;
+                             const ops::Routes& routes, ops::ProfileScope& profile,
+                             ops::Matrix& y) const;
 
   Shape shape_;
   std::vector<float> bias_;

@@ -81,6 +81,24 @@ TEST(Bench, TablesForPeopleAndSpreadsheets) {
   EXPECT_THAT(csv.output, HasSubstr("\nprefill,10,4,"));
 }
 
+TEST(Bench, TheProfileCountsExpertsOfTheCacheToo) {
+  const auto bytes_of_experts = [](const std::string& more) {
+    const ProgramResult result =
+        run_lethe(bench("--depth 10 --prefill 8 --decode 0 --repeat 1 --profile --json " + more));
+    EXPECT_EQ(result.exit_code, 0) << more;
+    double bytes = 0;
+    for (const auto& row : nlohmann::json::parse(result.output)) {
+      for (const auto& part : row.value("parts", nlohmann::json::array())) {
+        if (part["part"] == "experts") bytes = part["bytes"];
+      }
+    }
+    return bytes;
+  };
+  const double mapped = bytes_of_experts("--expert-cache off 2>/dev/null");
+  EXPECT_GT(mapped, 0);
+  EXPECT_EQ(bytes_of_experts("--expert-cache 64MB 2>/dev/null"), mapped);
+}
+
 TEST(Bench, ReplayIsAWordOrANumber) {
   const std::string v41 = "bench -m " + (golden_dir() / "v41-tiny-a").string() +
                           " --depth 0 --prefill 120 --decode 0 --repeat 1 2>&1 --replay ";
