@@ -1,4 +1,4 @@
-"""How far `fast` and llama.cpp are from `f32` on one GGUF: KL divergence of their next tokens."""
+"""How far `fast` and llama.cpp are from exact arithmetic on one GGUF: KL divergence of their next tokens."""
 
 import argparse
 import json
@@ -66,15 +66,18 @@ def main():
         tokens_file = folder / "tokens.json"
         # Words of no meaning, as in llama_cpp.mjs.
         tokens_file.write_text(json.dumps([1000 + i * 7919 % 90000 for i in range(options.tokens)]))
-        reference = lethe_logits(options, tokens_file, "f32", folder)
         rows = {"lethe, fast": lethe_logits(options, tokens_file, "fast", folder),
                 "llama.cpp": peer_logits(options, tokens_file, options.tokens, folder)}
-        print(f"{options.model}, {options.tokens} positions, against lethe's f32; KL in nats")
-        print(f"{'':14}{'mean':>11}{'median':>11}{'90 %':>11}{'largest':>11}{'same best token':>18}")
-        for label, logits in rows.items():
-            kl, same = differences(reference, logits)
-            print(f"{label:14}{kl.mean():11.6f}{np.median(kl):11.6f}{np.quantile(kl, 0.9):11.6f}"
-                  f"{kl.max():11.6f}{100 * same.mean():16.1f} %")
+        print(f"{options.model}, {options.tokens} positions; KL in nats")
+        print(f"{'from':12}{'of':14}{'mean':>10}{'median':>10}{'90 %':>10}{'largest':>10}"
+              f"{'same best token':>18}")
+        for numerics in ("f32-served", "official", "f32"):
+            reference = lethe_logits(options, tokens_file, numerics, folder)
+            for label, logits in rows.items():
+                kl, same = differences(reference, logits)
+                print(f"{numerics:12}{label:14}{kl.mean():10.5f}{np.median(kl):10.5f}"
+                      f"{np.quantile(kl, 0.9):10.5f}{kl.max():10.5f}{100 * same.mean():16.1f} %",
+                      flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::Range(0, 1024));
   command.add_option("--numerics", options.numerics, "f32, official or fast")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "official", "fast"}));
+      ->check(CLI::IsMember({"f32", "f32-served", "official", "fast"}));
   command
       .add_option("--isa", options.isa,
                   "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512, "
