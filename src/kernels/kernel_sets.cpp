@@ -41,6 +41,7 @@ const KernelTable& avx512_kernels() noexcept {
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);
     install_avx512_index_scores(t);
+    install_avx512_attention(t);
     return t;
   }();
   return table;
