@@ -158,7 +158,10 @@ LETHE_AVX2_INLINE void multiply(const float* weights, const float* x, int64_t pi
   for (int64_t i = 0; i < pieces; ++i, weights += kPieceFloats, x += kPieceFloats) {
     __m256 w[kRowsTogether];
 #pragma GCC unroll 4
-    for (int r = 0; r < kRowsTogether; ++r) w[r] = _mm256_load_ps(weights + r * kPiece);
+    for (int r = 0; r < kRowsTogether; ++r) {
+      w[r] = _mm256_load_ps(weights + r * kPiece);
+      asm("" : "+x"(w[r]));  // once, not as an operand of each product: loads would be the limit
+    }
 #pragma GCC unroll 2
     for (int t = 0; t < kTokensTogether; ++t) {
       const __m256 v = _mm256_loadu_ps(x + t * kPiece);
