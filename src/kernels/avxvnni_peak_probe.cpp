@@ -14,6 +14,7 @@ double avxvnni_int8_ops(int64_t rounds) noexcept {
   const __m256i other = _mm256_set1_epi8(5);
   for (int s = 0; s < kSums; ++s) sums[s] = _mm256_setzero_si256();
   for (int64_t r = 0; r < rounds; ++r) {
+#pragma GCC unroll 12
     for (int s = 0; s < kSums; ++s) {
       asm volatile("" : "+x"(codes));  // a new value, as far as the compiler knows
       sums[s] = _mm256_dpbusd_avx_epi32(sums[s], codes, other);
