@@ -30,12 +30,12 @@ LETHE_AVX2_INLINE __m128i load128(const void* p) noexcept {
   return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }
 
-// Rows: decode(p, out) makes two vectors of the 16 elements at p; a Row is made anew for each row
-// of a panel and is asked for its pieces in order.
+// Rows: decode(p, out) makes two vectors of the 16 elements at p. A Row begins at any piece of a
+// row and is asked for one after the other.
 
 struct F32Row {
   static constexpr int64_t kElementBytes = 4;
-  explicit F32Row(const WeightRow&) noexcept {}
+  F32Row(const WeightRow&, int64_t) noexcept {}
   LETHE_AVX2_INLINE void decode(const std::byte* p, __m256* out) noexcept {
     out[0] = _mm256_loadu_ps(reinterpret_cast<const float*>(p));
     out[1] = _mm256_loadu_ps(reinterpret_cast<const float*>(p) + kLanes);
@@ -44,7 +44,7 @@ struct F32Row {
 
 struct Bf16Row {
   static constexpr int64_t kElementBytes = 2;
-  explicit Bf16Row(const WeightRow&) noexcept {}
+  Bf16Row(const WeightRow&, int64_t) noexcept {}
   LETHE_AVX2_INLINE void decode(const std::byte* p, __m256* out) noexcept {
     out[0] = widen(load128(p));
     out[1] = widen(load128(p + 16));
@@ -56,7 +56,7 @@ struct Bf16Row {
 
 struct F16Row {
   static constexpr int64_t kElementBytes = 2;
-  explicit F16Row(const WeightRow&) noexcept {}
+  F16Row(const WeightRow&, int64_t) noexcept {}
   LETHE_AVX2_INLINE void decode(const std::byte* p, __m256* out) noexcept {
     out[0] = _mm256_cvtph_ps(load128(p));
     out[1] = _mm256_cvtph_ps(load128(p + 16));
@@ -70,11 +70,15 @@ struct Fp8Row {
   const std::byte* scales;
   bool scales_f32;
   int64_t pieces_per_tile;
-  int64_t pieces_left = 0;
-  __m256 scale = _mm256_setzero_ps();
+  int64_t pieces_left;
+  __m256 scale;
 
-  explicit Fp8Row(const WeightRow& row) noexcept
-      : scales(row.scales), scales_f32(row.scales_f32), pieces_per_tile(row.scale_block / kPiece) {}
+  Fp8Row(const WeightRow& row, int64_t piece) noexcept
+      : scales(row.scales), scales_f32(row.scales_f32), pieces_per_tile(row.scale_block / kPiece) {
+    scales += piece / pieces_per_tile * (scales_f32 ? 4 : 1);
+    next_tile();
+    pieces_left -= piece % pieces_per_tile;
+  }
 
   LETHE_AVX2_INLINE void decode(const std::byte* p, __m256* out) noexcept {
     if (pieces_left == 0) next_tile();
@@ -106,34 +110,39 @@ struct Fp8Row {
   }
 };
 
-/// Row r of a panel.
+/// Up to kPart pieces of a row from column `begin` on.
 template <typename Row>
-void pack_row(const WeightRow& row, int64_t n, float* out) noexcept {
-  Row decoder(row);
-  const std::byte* p = row.data;
+LETHE_AVX2_INLINE void pack_part(const WeightRow& row, int64_t begin, int64_t n,
+                                 float* out) noexcept {
+  Row decoder(row, begin / kPiece);
+  const std::byte* p = row.data + begin * Row::kElementBytes;
+  const int64_t end = n - begin < kPart * kPiece ? n : begin + kPart * kPiece;
   __m256 v[2];
-  const auto store = [&] {
+  for (; begin + kPiece <= end; begin += kPiece, p += kPiece * Row::kElementBytes) {
+    decoder.decode(p, v);
     _mm256_store_ps(out, v[0]);
     _mm256_store_ps(out + kLanes, v[1]);
     out += kPieceFloats;
-  };
-  for (int64_t i = 0; i + kPiece <= n; i += kPiece, p += kPiece * Row::kElementBytes) {
-    decoder.decode(p, v);
-    store();
   }
-  if (n % kPiece != 0) {
+  if (begin < end) {
     alignas(32) std::byte rest[kPiece * Row::kElementBytes] = {};
-    __builtin_memcpy(rest, p, static_cast<size_t>(n % kPiece * Row::kElementBytes));
+    __builtin_memcpy(rest, p, static_cast<size_t>((end - begin) * Row::kElementBytes));
     decoder.decode(rest, v);
-    store();
+    _mm256_store_ps(out, v[0]);
+    _mm256_store_ps(out + kLanes, v[1]);
   }
 }
 
+/// Part by part, so that all rows of one are written while it is in the first cache.
 template <typename Row>
 void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
   auto* out = reinterpret_cast<float*>(panel);
-  for (int64_t r = 0; r < num_rows; ++r) pack_row<Row>(rows[r], n, out + r * kPiece);
   const int64_t pieces = (n + kPiece - 1) / kPiece;
+  for (int64_t p = 0; p < pieces; p += kPart) {
+    for (int64_t r = 0; r < num_rows; ++r) {
+      pack_part<Row>(rows[r], p * kPiece, n, out + p * kPieceFloats + r * kPiece);
+    }
+  }
   for (int64_t p = 0; p < pieces && num_rows < kPanelRows; ++p) {
     __builtin_memset(out + p * kPieceFloats + num_rows * kPiece, 0,
                      static_cast<size_t>((kPanelRows - num_rows) * kPiece) * sizeof(float));
