@@ -21,6 +21,7 @@ endif()
 # exists (docs/kernels.md, "To add an instruction set"). They throw nothing, so that no exception
 # tables, which are shared symbols, come with the wide flags.
 set(lethe_avx2_flags -mavx2 -mfma -mf16c -fno-exceptions)
+set(lethe_avxvnni_flags ${lethe_avx2_flags} -mavxvnni)
 set(lethe_avx512_flags ${lethe_avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
                        -mavx512vnni)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -33,7 +34,7 @@ set(lethe_avx512bf16_flags ${lethe_avx512_flags} -mavx512bf16)
 function(lethe_wide_sources list_name)
   set(kept ${${list_name}})
   foreach(source IN LISTS kept)
-    if(NOT source MATCHES "/kernels/(avx2|avx512|avx512bf16)_[^/]*\\.cpp$")
+    if(NOT source MATCHES "/kernels/(avx2|avxvnni|avx512|avx512bf16)_[^/]*\\.cpp$")
       continue()
     endif()
     set(isa ${CMAKE_MATCH_1})

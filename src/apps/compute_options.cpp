@@ -17,8 +17,8 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(CLI::IsMember({"f32", "f32-served", "official", "fast"}));
   command
       .add_option("--isa", options.isa,
-                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512, "
-                  "avx512bf16, avx512bf16-attention (faster and rougher)")
+                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avxvnni, "
+                  "avx512, avx512bf16, avx512bf16-attention (faster and rougher)")
       ->capture_default_str();
   command
       .add_option("--replay", options.replay,

@@ -363,6 +363,7 @@ TEST(KernelSets, UnknownNamesAreRefusedWithTheList) {
   } catch (const UsageError& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("\"mmx\""));
     EXPECT_THAT(error.what(), ::testing::HasSubstr("there are auto, scalar, avx2"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(", avxvnni"));
     EXPECT_THAT(error.what(), ::testing::HasSubstr(", avx512bf16"));
   }
 }
