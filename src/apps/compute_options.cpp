@@ -18,7 +18,7 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command
       .add_option("--isa", options.isa,
                   "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512, "
-                  "avx512bf16, avx512bf16-attention (faster and rougher)")
+                  "avx512bf16, avx512bf16-attention (faster and rougher), neon, neon-i8mm")
       ->capture_default_str();
   command
       .add_option("--replay", options.replay,
