@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace lethe::kernels {
@@ -57,6 +59,17 @@ CpuFeatures cpu_features() noexcept {
     cpu.avx_vnni = (eax & kAvxVnni) != 0;
     cpu.avx512_bf16 = saves_avx512 && (eax & kBf16) != 0;
   }
+  return cpu;
+}
+
+#elif defined(__aarch64__) && defined(__linux__)
+
+CpuFeatures cpu_features() noexcept {
+  constexpr unsigned long kAsimdDp = 1ul << 20;  // of AT_HWCAP
+  constexpr unsigned long kI8mm = 1ul << 13;     // of AT_HWCAP2
+  CpuFeatures cpu;
+  cpu.dotprod = (getauxval(AT_HWCAP) & kAsimdDp) != 0;
+  cpu.i8mm = (getauxval(AT_HWCAP2) & kI8mm) != 0;
   return cpu;
 }
 

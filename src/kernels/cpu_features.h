@@ -3,7 +3,7 @@
 namespace lethe::kernels {
 
 /// Instructions that both the processor has and the operating system keeps registers for. All false
-/// on processors that are not x86-64.
+/// on processors of another kind than theirs.
 struct CpuFeatures {
   bool avx2 = false;
   bool fma = false;
@@ -13,6 +13,10 @@ struct CpuFeatures {
   bool avx512_vbmi = false;
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+
+  // AArch64, where plain NEON is part of every processor:
+  bool dotprod = false;  ///< int8 dot products (ASIMDDP)
+  bool i8mm = false;     ///< int8 matrix products (I8MM)
 };
 
 /// Of the processor this runs on; cheap, any thread.

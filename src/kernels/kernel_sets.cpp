@@ -10,6 +10,9 @@
 #include "kernels/avx512.h"
 #include "kernels/avx512bf16.h"
 #include "kernels/avxvnni.h"
+#elif defined(__aarch64__)
+#include "kernels/neon.h"
+#include "kernels/neoni8mm.h"
 #endif
 
 namespace lethe::kernels {
@@ -153,6 +156,58 @@ KernelSet bf16_attention_set() {
 
 #endif
 
+#if defined(__aarch64__)
+
+const KernelTable& neon_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = scalar_kernels();
+    t.name = "neon";
+    install_neon_dots(t);
+    install_neon_activations(t);
+    install_neon_wide_row_dots(t);
+    install_neon_f32_tile(t);
+    install_neon_int8_rows(t);
+    install_neon_int8_tile(t);
+    install_neon_index_scores(t);
+    install_neon_attention(t);
+    return t;
+  }();
+  return table;
+}
+
+const KernelTable& neon_i8mm_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = neon_kernels();
+    t.name = "neon-i8mm";
+    install_neoni8mm_int8_tile(t);
+    return t;
+  }();
+  return table;
+}
+
+KernelSet neon_set() {
+  if (!cpu_features().dotprod) return {"neon", nullptr, "this processor lacks asimddp"};
+  return {"neon", &neon_kernels(), {}};
+}
+KernelSet neon_i8mm_set() {
+  const CpuFeatures cpu = cpu_features();
+  std::string missing = cpu.dotprod ? "" : " asimddp";
+  if (!cpu.i8mm) missing += " i8mm";
+  if (!missing.empty()) return {"neon-i8mm", nullptr, "this processor lacks" + missing};
+  return {"neon-i8mm", &neon_i8mm_kernels(), {}};
+}
+
+#else
+
+KernelSet neon_set() {
+  return {"neon", nullptr, "it is for 64-bit ARM processors"};
+}
+KernelSet neon_i8mm_set() {
+  return {"neon-i8mm", nullptr, "it is for 64-bit ARM processors"};
+}
+
+#endif
+
 std::vector<KernelSet> find_sets() {
   std::vector<KernelSet> sets;
   sets.push_back({"scalar", &scalar_kernels(), {}});
@@ -162,6 +217,8 @@ std::vector<KernelSet> find_sets() {
   sets.push_back(avx512bf16_set());
   sets.push_back(bf16_attention_set());
   sets.back().is_rougher = true;
+  sets.push_back(neon_set());
+  sets.push_back(neon_i8mm_set());
   return sets;
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -354,6 +355,13 @@ TEST(KernelSets, AreChosenByName) {
       EXPECT_EQ(select_kernels(set.name).name, set.name);
     }
   }
+}
+
+// The build knows which processors it emulates.
+TEST(KernelSets, BestIsTheOneOfTheProcessor) {
+  const char* const best = std::getenv("LETHE_TEST_BEST_KERNELS");
+  if (best == nullptr) GTEST_SKIP() << "no processor was chosen";
+  EXPECT_EQ(kernel_table().name, best);
 }
 
 TEST(KernelSets, UnknownNamesAreRefusedWithTheList) {
