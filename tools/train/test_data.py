@@ -1,13 +1,17 @@
 """Tests of the data's makers; no downloads: test_data.py"""
 
+import json
 import random
 import re
 import unittest
+from pathlib import Path
 
+import make_eval
 from bpe_trainer import BpeTrainer
 from chat_format import render
 from encoded_chat import LEARNED, encode
 from engram_map import normalize
+from mixture import Sources
 from packer import Packer
 from schedule import Schedule
 from special_tokens import BOS, EOS
@@ -17,6 +21,9 @@ from tasks.filler import Filler
 from tasks.lookup import Lookup
 from tasks.tools import Tool, distinct_tools, is_held_out
 from wordnet import first_gloss
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ROOT / "build/mini-packages"
 
 
 class CharacterTokenizer:
@@ -88,6 +95,24 @@ class Definitions(unittest.TestCase):
     def test_a_gloss_is_the_first_explanation(self):
         self.assertEqual("an adult person who is male",
                          first_gloss('an adult person who is male (as opposed to a woman); "x"'))
+
+
+class Exams(unittest.TestCase):
+    """The stored questions are those that make_eval.py writes."""
+
+    def stored(self, name):
+        lines = (ROOT / "tests/data/mini" / name).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def test_tools(self):
+        self.assertEqual(self.stored("tools.jsonl"), list(make_eval.tool_cases()))
+
+    @unittest.skipUnless((PACKAGES / "wordnet-base").is_dir() and (PACKAGES / "manpages").is_dir(),
+                         f"make_data.py has not fetched its packages to {PACKAGES}")
+    def test_memory_and_definitions(self):
+        sources = Sources(PACKAGES)
+        self.assertEqual(self.stored("memory.jsonl"), list(make_eval.memory_cases(sources)))
+        self.assertEqual(self.stored("definitions.jsonl"), list(make_eval.definitions(sources)))
 
 
 class Rows(unittest.TestCase):

@@ -67,6 +67,9 @@ _RESULTS = (
     _word, words.city, words.full_name,
 )
 
+#: Names in camelCase, of all in training.
+CAMEL_CASE = 0.3
+
 
 def is_held_out(verb, subject):
     """One name in five is for evaluation only."""
@@ -76,7 +79,7 @@ def is_held_out(verb, subject):
 class Tool:
     """A tool of the known shape."""
 
-    def __init__(self, rng, held_out):
+    def __init__(self, rng, held_out, camel_case=CAMEL_CASE):
         while True:
             self.verb = rng.choice(list(VERBS))
             self.subject = rng.choice(SUBJECTS)
@@ -86,7 +89,7 @@ class Tool:
             self.subject = f"{rng.choice(_QUALIFIERS)} {self.subject}"
         joined = self.subject.replace(" ", "_")
         self.name = f"{self.verb}_{joined}"
-        if rng.random() < 0.3:
+        if rng.random() < camel_case:
             self.name = self.verb + "".join(part.capitalize() for part in self.subject.split())
         self.parameters = rng.sample(list(PARAMETERS), rng.choice((0, 1, 1, 2, 2, 3)))
         described = rng.random() < 0.5
@@ -163,11 +166,11 @@ def _dump(rng, values):
     return json.dumps(values)
 
 
-def distinct_tools(rng, number, held_out):
+def distinct_tools(rng, number, held_out, camel_case=CAMEL_CASE):
     """Tools with names of their own and subjects of their own."""
     tools = {}
     while len(tools) < number:
-        tool = Tool(rng, held_out)
+        tool = Tool(rng, held_out, camel_case)
         tools.setdefault(tool.subject.split()[-1], tool)
     return list(tools.values())
 
