@@ -12,7 +12,7 @@ from chat_format import render
 from encoded_chat import LEARNED, encode
 from engram_map import normalize
 from mixture import Sources
-from packer import Packer
+from packer import Packer, RowsTooShort
 from schedule import Schedule
 from special_tokens import BOS, EOS
 from tasks.arithmetic import random_sum
@@ -127,6 +127,13 @@ class Rows(unittest.TestCase):
             self.assertEqual((3000, 3000), (len(ids), len(weights)))
             self.assertEqual(2 * ord(BOS[0]), ids[0])
             self.assertEqual(0, weights[0])
+
+    def test_rows_that_nothing_fits_into_are_an_error(self):
+        filler = Filler([("sentence", "Sentence.")])
+        schedule = Schedule((("lookup", 1.0, Lookup(filler, 400, 600, 2048)),), random.Random(9))
+        packer = Packer(100, CharacterTokenizer(), schedule, lambda: "")
+        with self.assertRaisesRegex(RowsTooShort, "task lookup .* 99 tokens"):
+            packer.row()
 
     def test_shares_are_kept(self):
         class Fixed:
