@@ -11,12 +11,12 @@ from tasks.arithmetic import Arithmetic
 from tasks.definitions import HELD_OUT_QUESTIONS, Definitions
 from tasks.personal import Personal
 from tasks.small_talk import SmallTalk
-from tasks.tools import distinct_tools
+from tasks.tools import distinct_tools, often_snake_case
 
 TOOL_CASES = 200
 MEMORY_CASES = 100
 #: The exams stay as they are while the training data changes, so that models can be compared.
-CAMEL_CASE = 0.12
+TOOL_NAMES = often_snake_case(0.12)
 UNKNOWN_WORDS = 0.09
 LEAST_OPERAND = 1
 
@@ -31,7 +31,7 @@ def tool_cases():
     """Questions for one of one to four tools whose names training never had."""
     rng = random_of("eval", "tools")
     for _ in range(TOOL_CASES):
-        tools = distinct_tools(rng, rng.randint(1, 4), held_out=True, camel_case=CAMEL_CASE)
+        tools = distinct_tools(rng, rng.randint(1, 4), held_out=True, naming=TOOL_NAMES)
         tool = rng.choice(tools)
         arguments = tool.arguments(rng)
         yield {"tools": [{"type": "function", "function": tool.schema} for tool in tools],

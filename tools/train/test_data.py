@@ -19,7 +19,7 @@ from tasks.arithmetic import random_sum
 from tasks.definitions import HELD_OUT_QUESTIONS, QUESTIONS
 from tasks.filler import Filler
 from tasks.lookup import Lookup
-from tasks.tools import Tool, distinct_tools, is_held_out
+from tasks.tools import USUAL, Tool, any_shape, camel_case, distinct_tools, is_held_out, pascal_case
 from wordnet import first_gloss
 
 ROOT = Path(__file__).parents[2]
@@ -74,11 +74,26 @@ class Lookups(unittest.TestCase):
         self.assertNotIn("Sentence", learned)
 
 
+def plain(name):
+    """A tool's name whatever its shape."""
+    return re.sub("[_-]", "", name).lower()
+
+
 class Tools(unittest.TestCase):
     def test_training_and_evaluation_share_no_name(self):
         rng = random.Random(5)
-        names = {held: {Tool(rng, held).name for _ in range(2000)} for held in (False, True)}
-        self.assertFalse(names[False] & names[True])
+        for naming in (USUAL, any_shape):
+            names = {held: {plain(Tool(rng, held, naming).name) for _ in range(2000)}
+                     for held in (False, True)}
+            self.assertFalse(names[False] & names[True])
+
+    def test_shapes_of_names(self):
+        parts = ["set", "old", "timer"]
+        self.assertEqual("setOldTimer", camel_case(parts))
+        self.assertEqual("SetOldTimer", pascal_case(parts))
+        rng = random.Random(10)
+        shapes = {any_shape(rng, parts) for _ in range(200)}
+        self.assertEqual({"setOldTimer", "set_old_timer", "SetOldTimer", "set-old-timer"}, shapes)
 
     def test_no_two_tools_have_one_subject(self):
         rng = random.Random(6)
