@@ -100,17 +100,11 @@ LETHE_INLINE void decode_fp4(const std::byte* row, int64_t dim, float* out) noex
 
 constexpr int64_t kDimsAtOnce = 64;  // of a query's elements: 16 KB for 64 heads
 
-/// From a row of the panel to the next: not a power of two, so that the same dims of 64 rows do not
-/// compete for a few places of the first cache. The panel has the values' room too.
-LETHE_INLINE int64_t row_stride(const AttentionRoom& room) noexcept {
-  return room.dim + 16;
-}
-
 /// Scores of kKeys keys and 16 * kVectors heads, over some dims.
 template <int kKeys, int kVectors>
 LETHE_INLINE void score_tile(const AttentionRoom& room, int64_t head, int64_t key, int64_t begin,
                              int64_t end) noexcept {
-  const int64_t stride = row_stride(room);
+  const int64_t stride = room.dim;
   const float* const queries = reinterpret_cast<const float*>(room.queries) + head;
   const float* const keys = reinterpret_cast<const float*>(room.panel) + key * stride;
   float* const out = room.scores + key * room.heads + head;
@@ -155,7 +149,7 @@ LETHE_INLINE void score_64_heads(const AttentionRoom& room, int64_t head, int64_
 template <int kHeads, int kVectors>
 LETHE_INLINE void value_tile(const AttentionRoom& room, int64_t head, int64_t dim,
                              float* sums) noexcept {
-  const int64_t stride = row_stride(room);
+  const int64_t stride = room.dim;
   const float* const weights = reinterpret_cast<const float*>(room.weights) + head;
   const float* const values = reinterpret_cast<const float*>(room.panel) + dim;
   float* const out = sums + head * room.dim + dim;
@@ -229,13 +223,13 @@ struct Avx512 {
     }
   }
 
-  /// The panel, f32 [keys][row_stride], padded with zeros; the values are the same.
+  /// The panel, f32 [keys][dim], padded with zeros; the values are the same.
   LETHE_INLINE static void decode_rows(const AttentionKey* keys, int64_t dim,
                                        const AttentionRoom& room) noexcept {
     auto* const panel = reinterpret_cast<float*>(room.panel);
     const int64_t padded = room.count + 7 < kBlock ? room.count + 7 : kBlock;  // to whole tiles
     for (int64_t i = 0; i < padded; ++i) {
-      float* const row = panel + i * row_stride(room);
+      float* const row = panel + i * room.dim;
       if (i >= room.count || dim < room.dim) {
         __builtin_memset(row, 0, sizeof(float) * static_cast<size_t>(room.dim));
       }
