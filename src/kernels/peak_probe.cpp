@@ -53,6 +53,10 @@ PeakProbe make_probe([[maybe_unused]] std::string_view set) noexcept {
   if (avx512 || set == "avx2") install_avx2_peak_probe(probe);
   if (avx512) install_avx512_peak_probe(probe);
   if (avx512bf16) install_avx512bf16_peak_probe(probe);
+#elif defined(__aarch64__)
+  const bool i8mm = set == "neon-i8mm";
+  if (i8mm || set == "neon") install_neon_peak_probe(probe);
+  if (i8mm) install_neoni8mm_peak_probe(probe);
 #endif
   return probe;
 }
@@ -69,8 +73,12 @@ const PeakProbe& peak_probe(const KernelTable& set) noexcept {
   static const PeakProbe avx2 = make_probe("avx2");
   static const PeakProbe avx512 = make_probe("avx512");
   static const PeakProbe avx512bf16 = make_probe("avx512bf16");
+  static const PeakProbe neon = make_probe("neon");
+  static const PeakProbe neon_i8mm = make_probe("neon-i8mm");
   if (set.name == "avx512bf16") return avx512bf16;
   if (set.name == "avx512") return avx512;
+  if (set.name == "neon") return neon;
+  if (set.name == "neon-i8mm") return neon_i8mm;
   return set.name == "avx2" ? avx2 : scalar;
 }
 
