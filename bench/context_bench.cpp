@@ -56,7 +56,11 @@ void index_scores(const kernels::KernelTable& set) {
   constexpr int64_t kDim = 128;
   constexpr int64_t kKeys = 16384;
   constexpr int64_t kBytes = kDim / 2 + kDim / 32;
-  const std::vector<std::byte> keys = random_bytes(kKeys * kBytes);
+  std::vector<std::byte> keys = random_bytes(kKeys * kBytes);
+  for (int64_t i = 0; i < 4 * kKeys; ++i) {  // scales of a key that are near each other
+    std::byte& scale = keys[static_cast<size_t>(i / 4 * kBytes + kDim / 2 + i % 4)];
+    scale = static_cast<std::byte>(120 + static_cast<int>(scale) / 2 % 3);
+  }
   ops::IndexCodes codes;
   codes.assign(random_floats(kHeads * kDim), random_floats(kHeads), kDim);
   std::vector<float> scores(kKeys);

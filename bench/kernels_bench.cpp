@@ -129,9 +129,10 @@ void dot_tiles(const TileKernel& kernel, const std::vector<WeightRow>& rows, con
                   panels + p * panel_bytes);
     }
     for (int64_t i = 0; i < tokens.tiles.size(); ++i) {
-      for (int64_t r = begin, p = 0; r < end; r += kPanelRows, ++p) {
-        kernel.dot(panels + p * panel_bytes, std::min(kPanelRows, end - r), kColumns,
-                   tokens.tiles.tile(i), out + i * kTileTokens * count + r, count);
+      for (int64_t r = begin; r < end; r += kernel.rows_at_once) {
+        kernel.dot(panels + (r - begin) / kPanelRows * panel_bytes,
+                   std::min(kernel.rows_at_once, end - r), kColumns, tokens.tiles.tile(i),
+                   out + i * kTileTokens * count + r, count);
       }
     }
   }

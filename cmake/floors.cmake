@@ -21,6 +21,7 @@ endif()
 # exists (docs/kernels.md, "To add an instruction set"). They throw nothing, so that no exception
 # tables, which are shared symbols, come with the wide flags.
 set(lethe_avx2_flags -mavx2 -mfma -mf16c -fno-exceptions)
+set(lethe_avxvnni_flags ${lethe_avx2_flags} -mavxvnni)
 set(lethe_avx512_flags ${lethe_avx2_flags} -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vbmi
                        -mavx512vnni)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

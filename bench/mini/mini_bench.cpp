@@ -1,7 +1,7 @@
 // What the built-in model can do: exams of its behaviour, and the worth of its parts.
 //
 //   mini_bench [-m MODEL] [--limit N] [--lengths 1024,4096,...] [--parts definitions,lookup,...]
-//              [--json]
+//              [--lookup-values numbers,words] [--json]
 //
 // Questions are answered greedily by the engine, as a server's clients get them answered.
 
@@ -33,6 +33,7 @@ struct BenchOptions {
   std::string papers = LETHE_MINI_PAPERS;
   std::vector<std::string> parts = {"definitions", "memory", "tools",   "arithmetic",
                                     "lookup",      "engram", "numerics"};
+  std::vector<std::string> lookup_values = {"numbers", "words"};
   std::vector<int64_t> lengths = {1024, 1800, 4096, 16384, 65536};
   int64_t limit = 500;
   int64_t lookup_limit = 100;
@@ -85,14 +86,13 @@ class Bench {
       timed("tools, valid, snake_case" + mode, [&] { return scores.valid_snake_case; });
     } else if (part == "lookup" && !thinking) {
       for (const int64_t length : options_.lengths) {
-        timed(fmt::format("{} of numbers, {} tokens", part, length), [&] {
-          return examine_lookup(examinee, papers_, length, LookupValues::numbers,
-                                {.limit = options_.lookup_limit});
-        });
-        timed(fmt::format("{} of words, {} tokens", part, length), [&] {
-          return examine_lookup(examinee, papers_, length, LookupValues::words,
-                                {.limit = options_.lookup_limit});
-        });
+        for (const std::string& values : options_.lookup_values) {
+          timed(fmt::format("{} of {}, {} tokens", part, values, length), [&] {
+            return examine_lookup(examinee, papers_, length,
+                                  values == "words" ? LookupValues::words : LookupValues::numbers,
+                                  {.limit = options_.lookup_limit});
+          });
+        }
       }
     }
   }
@@ -170,6 +170,10 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--limit", options.limit, "Questions of an exam")->capture_default_str();
   app.add_option("--lookup-limit", options.lookup_limit, "Questions for each text length")
+      ->capture_default_str();
+  app.add_option("--lookup-values", options.lookup_values, "What lookup asks for")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"numbers", "words"}))
       ->capture_default_str();
   app.add_option("--loss-tokens", options.loss_tokens, "Tokens of plain text for a loss")
       ->capture_default_str();

@@ -170,15 +170,15 @@ void run(const BenchOptions& options) {
   ThreadTeam team(options.compute.threads);
   ops::Profile profile;
   ops::Device device = make_device(team, options.compute);
+  MachineProbe probe(team, device.kernels());
   if (options.profile) device.set_profile(&profile);
   model::ModelOptions with = model_options(options.compute);
   with.expert_cache_bytes = expert_cache_bytes(checkpoint, options.compute,
                                                most_state_bytes(options, checkpoint.config()));
   const auto model = model::load_model(checkpoint, device, with);
-  const MachineLimits limits = probe_machine(team, device.kernels());
   std::optional<double> disk_gb_s;
   if (model->expert_cache()) disk_gb_s = probe_disk_gb_s(checkpoint.files());
-  ModelBench bench(checkpoint, *model, limits, device.profile());
+  ModelBench bench(checkpoint, *model, probe, device.profile());
   const auto jobs = static_cast<int64_t>(options.depths.size()) *
                     ((options.decode > 0 ? 1 : 0) + static_cast<int64_t>(options.prefill.size()));
   Progress progress("bench", jobs * options.repeats, "runs");
@@ -190,6 +190,7 @@ void run(const BenchOptions& options) {
       rows.push_back(bench.prefill(depth, tokens, options.chunk, options.repeats));
     }
   }
+  const MachineLimits limits = bench.limits();
   if (options.json) {
     Json out = Json::array({probe_json(limits, team.size(), disk_gb_s)});
     for (const BenchRow& row : rows) out.push_back(row_json(row, team.size()));

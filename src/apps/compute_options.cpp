@@ -12,13 +12,13 @@ namespace lethe::apps {
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--threads", options.threads, "Compute threads (default: all CPUs)")
       ->check(CLI::Range(0, 1024));
-  command.add_option("--numerics", options.numerics, "f32, official or fast")
+  command.add_option("--numerics", options.numerics, "f32, f32-served, official or fast")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "official", "fast"}));
+      ->check(CLI::IsMember({"f32", "f32-served", "official", "fast"}));
   command
       .add_option("--isa", options.isa,
-                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avx512, "
-                  "avx512bf16, avx512bf16-attention (faster and rougher), neon, neon-i8mm")
+                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avxvnni, "
+                  "avx512, avx512bf16, avx512bf16-attention (faster and rougher), neon, neon-i8mm")
       ->capture_default_str();
   command
       .add_option("--replay", options.replay,

@@ -13,7 +13,7 @@ MachineFacts probe_machine_facts(const MachineProbeOptions& options, const Check
   if (options.disk_gb_s > 0) facts.disk_gb_s = options.disk_gb_s;
   if (!options.measure) return facts;
   ThreadTeam team;
-  facts.read_gb_s = probe_read_gb_s(team);
+  facts.read_gb_s = best_read_gb_s(team);
   if (!facts.disk_gb_s && checkpoint != nullptr) {
     facts.disk_gb_s = probe_disk_gb_s(checkpoint->files());
   }

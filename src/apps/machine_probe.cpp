@@ -3,12 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <memory>
 #include <numeric>
+#include <utility>
 #include <vector>
 
+#include "base/median.h"
 #include "base/system_memory.h"
-#include "kernels/peak_probe.h"
+#include "kernels/kernel_sets.h"
 
 namespace lethe::apps {
 
@@ -34,52 +35,74 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
   return std::accumulate(sums, sums + kSums, uint64_t{0});
 }
 
-double read_bandwidth(ThreadTeam& team) {
-  // Less where memory is short: nobody may be killed for a measurement.
-  const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 4);
-  const size_t num_words = static_cast<size_t>(bytes) / sizeof(uint64_t);
-  const auto words = std::make_unique_for_overwrite<uint64_t[]>(num_words);
-  const auto threads = static_cast<size_t>(team.size());
-  const size_t each = num_words / threads;
-  const auto part = [&](int i) { return words.get() + static_cast<size_t>(i) * each; };
-  // Each thread reads what it wrote first, so that the pages lie near it.
-  team.run([&](int i) { std::fill_n(part(i), each, static_cast<uint64_t>(i) + 1); });
-  double best = 0;
-  std::vector<uint64_t> sums(threads);
-  for (int t = 0; t < kTries; ++t) {
-    const double seconds = seconds_of([&] {
-      team.run([&](int i) { sums[static_cast<size_t>(i)] += sum_words(part(i), each); });
-    });
-    best = std::max(best, static_cast<double>(each * threads * sizeof(uint64_t)) / seconds);
-  }
-  // The sums are used, so that the reads cannot be left out.
-  return std::accumulate(sums.begin(), sums.end(), uint64_t{0}) == 0 ? 0 : best;
-}
-
-double peak(ThreadTeam& team, double (*work)(int64_t) noexcept) {
-  int64_t rounds = 1 << 14;
-  while (seconds_of([&] { work(rounds); }) < kPeakSeconds) rounds *= 2;
-  double best = 0;
-  for (int t = 0; t < kTries; ++t) {
-    std::vector<double> operations(static_cast<size_t>(team.size()));
-    const double seconds = seconds_of(
-        [&] { team.run([&](int i) { operations[static_cast<size_t>(i)] = work(rounds); }); });
-    best = std::max(best, std::accumulate(operations.begin(), operations.end(), 0.0) / seconds);
-  }
-  return best;
+double median_of(std::span<const MachineLimits> measurements, double MachineLimits::*figure) {
+  std::vector<double> values;
+  for (const MachineLimits& m : measurements) values.push_back(m.*figure);
+  return lethe::median(std::move(values));
 }
 
 }  // namespace
 
-double probe_read_gb_s(ThreadTeam& team) {
-  return read_bandwidth(team) / 1e9;
+MachineLimits median(std::span<const MachineLimits> measurements) {
+  return {.read_gb_s = median_of(measurements, &MachineLimits::read_gb_s),
+          .int8_gop_s = median_of(measurements, &MachineLimits::int8_gop_s),
+          .bf16_gflop_s = median_of(measurements, &MachineLimits::bf16_gflop_s)};
 }
 
-MachineLimits probe_machine(ThreadTeam& team, const kernels::KernelTable& kernels) {
-  const kernels::PeakProbe& probe = kernels::peak_probe(kernels);
-  return {.read_gb_s = probe_read_gb_s(team),
-          .int8_gop_s = peak(team, probe.int8_ops) / 1e9,
-          .bf16_gflop_s = peak(team, probe.bf16_flops) / 1e9};
+MachineProbe::MachineProbe(ThreadTeam& team, const kernels::KernelTable& kernels)
+    : team_(team), probe_(kernels::peak_probe(kernels)) {
+  // Less where memory is short: nobody may be killed for a measurement.
+  const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 4);
+  const auto threads = static_cast<size_t>(team.size());
+  words_each_ = static_cast<size_t>(bytes) / sizeof(uint64_t) / threads;
+  words_ = std::make_unique_for_overwrite<uint64_t[]>(words_each_ * threads);
+  // Each thread reads what it wrote first, so that the pages lie near it.
+  team.run([&](int i) {
+    std::fill_n(words_.get() + static_cast<size_t>(i) * words_each_, words_each_,
+                static_cast<uint64_t>(i) + 1);
+  });
+}
+
+double MachineProbe::read_gb_s() {
+  const auto threads = static_cast<size_t>(team_.size());
+  std::vector<uint64_t> sums(threads);
+  const double seconds = seconds_of([&] {
+    team_.run([&](int i) {
+      const auto thread = static_cast<size_t>(i);
+      sums[thread] = sum_words(words_.get() + thread * words_each_, words_each_);
+    });
+  });
+  // The sums are used, so that the reads cannot be left out.
+  if (std::accumulate(sums.begin(), sums.end(), uint64_t{0}) == 0) return 0;
+  return static_cast<double>(words_each_ * threads * sizeof(uint64_t)) / seconds / 1e9;
+}
+
+int64_t MachineProbe::rounds_for(Work work) const {
+  int64_t rounds = 1 << 14;
+  while (seconds_of([&] { work(rounds); }) < kPeakSeconds) rounds *= 2;
+  return rounds;
+}
+
+double MachineProbe::peak(Work work, int64_t rounds) {
+  std::vector<double> operations(static_cast<size_t>(team_.size()));
+  const double seconds = seconds_of(
+      [&] { team_.run([&](int i) { operations[static_cast<size_t>(i)] = work(rounds); }); });
+  return std::accumulate(operations.begin(), operations.end(), 0.0) / seconds;
+}
+
+MachineLimits MachineProbe::measure() {
+  if (int8_rounds_ == 0) int8_rounds_ = rounds_for(probe_.int8_ops);
+  if (bf16_rounds_ == 0) bf16_rounds_ = rounds_for(probe_.bf16_flops);
+  return {.read_gb_s = read_gb_s(),
+          .int8_gop_s = peak(probe_.int8_ops, int8_rounds_) / 1e9,
+          .bf16_gflop_s = peak(probe_.bf16_flops, bf16_rounds_) / 1e9};
+}
+
+double best_read_gb_s(ThreadTeam& team) {
+  MachineProbe probe(team, kernels::kernel_table());
+  double best = 0;
+  for (int t = 0; t < kTries; ++t) best = std::max(best, probe.read_gb_s());
+  return best;
 }
 
 }  // namespace lethe::apps

@@ -1,23 +1,52 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <span>
+
 #include "base/thread_team.h"
 #include "kernels/kernel_table.h"
+#include "kernels/peak_probe.h"
 
 namespace lethe::apps {
 
-/// What a machine can do at best, measured now. 1 GB = 10^9 bytes; a multiply-add is two
-/// operations.
+/// What a machine gives, measured. 1 GB = 10^9 bytes; a multiply-add is two operations.
 struct MachineLimits {
   double read_gb_s = 0;     ///< reading memory that no cache holds
   double int8_gop_s = 0;    ///< kernels::PeakProbe::int8_ops
   double bf16_gflop_s = 0;  ///< kernels::PeakProbe::bf16_flops
 };
 
-/// Measures with all threads of the team, each figure the best of a few tries; takes about a second
-/// and half a gigabyte of memory.
-MachineLimits probe_machine(ThreadTeam& team, const kernels::KernelTable& kernels);
+/// Each figure's median over measurements; of none: zeros.
+MachineLimits median(std::span<const MachineLimits> measurements);
 
-/// Of those, the bandwidth of memory alone, GB/s.
-double probe_read_gb_s(ThreadTeam& team);
+/// Measures a machine again and again, with all threads of a team: what it gives changes from one
+/// second to the next where others use it too. Keeps up to half a gigabyte to read from.
+class MachineProbe {
+ public:
+  /// `kernels`: the set whose dot products are measured.
+  MachineProbe(ThreadTeam& team, const kernels::KernelTable& kernels);
+
+  /// What it gives now; takes about a fifth of a second.
+  MachineLimits measure();
+  /// Of that, the bandwidth of memory alone, GB/s.
+  double read_gb_s();
+
+ private:
+  using Work = double (*)(int64_t rounds) noexcept;
+  int64_t rounds_for(Work work) const;
+  /// Operations per second.
+  double peak(Work work, int64_t rounds);
+
+  ThreadTeam& team_;
+  kernels::PeakProbe probe_;
+  std::unique_ptr<uint64_t[]> words_;
+  size_t words_each_ = 0;  // of a thread
+  int64_t int8_rounds_ = 0;
+  int64_t bf16_rounds_ = 0;
+};
+
+/// The bandwidth of memory, GB/s: the best of a few tries.
+double best_read_gb_s(ThreadTeam& team);
 
 }  // namespace lethe::apps

@@ -5,6 +5,7 @@
 
 #include "apps/checkpoint_cost.h"
 #include "base/error.h"
+#include "base/median.h"
 #include "model/filled_state.h"
 
 namespace lethe::apps {
@@ -12,12 +13,6 @@ namespace lethe::apps {
 namespace {
 
 constexpr int64_t kSeedTokens = 256;  // give every cache a row or more: two groups of 128
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
-}
 
 /// Per part, the median over the repeats of what one of `steps` steps costs.
 ops::Profile::Costs median_costs(const std::vector<ops::Profile::Costs>& repeats, int64_t steps) {
@@ -29,7 +24,7 @@ ops::Profile::Costs median_costs(const std::vector<ops::Profile::Costs>& repeats
       seconds.push_back(costs[part].seconds / static_cast<double>(steps));
       bytes.push_back(costs[part].bytes / static_cast<double>(steps));
     }
-    out[part] = {median(seconds), median(bytes)};
+    out[part] = {lethe::median(seconds), lethe::median(bytes)};
   }
   return out;
 }
@@ -46,11 +41,11 @@ std::string_view kind_name(BenchRow::Kind kind) {
   return kind == BenchRow::Kind::decode ? "decode" : "prefill";
 }
 
-ModelBench::ModelBench(const Checkpoint& checkpoint, model::Model& model,
-                       const MachineLimits& limits, ops::Profile* profile)
+ModelBench::ModelBench(const Checkpoint& checkpoint, model::Model& model, MachineProbe& probe,
+                       ops::Profile* profile)
     : checkpoint_(checkpoint),
       model_(model),
-      limits_(limits),
+      probe_(probe),
       profile_(profile),
       weight_bytes_(sum(checkpoint_weight_costs(checkpoint)).active_bytes) {}
 
@@ -80,8 +75,8 @@ BenchRow ModelBench::decode(int64_t depth, int64_t tokens, int repeats) {
   const ModelConfig& config = model_.config();
   row.bytes_per_token = static_cast<double>(weight_bytes_ + cache_bytes_read(config, depth + 1));
   row.operations_per_token = 2.0 * static_cast<double>(token_macs(config, depth + 1).total());
-  row.limit_tokens_per_s = limits_.read_gb_s * 1e9 / row.bytes_per_token;
-  measure(row, 1, repeats);
+  const MachineLimits limits = measure(row, 1, repeats);
+  row.limit_tokens_per_s = limits.read_gb_s * 1e9 / row.bytes_per_token;
   return row;
 }
 
@@ -89,9 +84,14 @@ BenchRow ModelBench::prefill(int64_t depth, int64_t tokens, int64_t chunk, int r
   BenchRow row{.kind = BenchRow::Kind::prefill, .depth = depth, .tokens = tokens};
   const TokenMacs macs = token_macs(model_.config(), depth + tokens / 2 + 1);
   row.operations_per_token = 2.0 * static_cast<double>(macs.total());
-  row.limit_tokens_per_s = limits_.int8_gop_s * 1e9 / row.operations_per_token;
-  measure(row, chunk, repeats);
+  const MachineLimits limits = measure(row, chunk, repeats);
+  row.limit_tokens_per_s = limits.int8_gop_s * 1e9 / row.operations_per_token;
   return row;
+}
+
+MachineLimits ModelBench::limits() {
+  if (limits_.empty()) limits_.push_back(probe_.measure());
+  return median(limits_);
 }
 
 double ModelBench::run(model::SequenceState state, std::span<const int32_t> tokens, int64_t chunk) {
@@ -111,7 +111,7 @@ double ModelBench::run(model::SequenceState state, std::span<const int32_t> toke
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
+MachineLimits ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
   const int64_t context = model_.config().max_position_embeddings;
   // At the whole context, its last tokens are the ones measured.
   const int64_t depth = row.depth == context ? context - row.tokens : row.depth;
@@ -122,24 +122,28 @@ void ModelBench::measure(BenchRow& row, int64_t chunk, int repeats) {
   const model::SequenceState start = state_at(depth);
   std::vector<double> rates;
   std::vector<ops::Profile::Costs> parts;
+  const size_t first_probe = limits_.size();
   const model::ExpertCache* cache = model_.expert_cache();
   const auto before = cache ? cache->stats() : model::ExpertCache::Stats{};
   for (int repeat = 0; repeat < repeats; ++repeat) {
     if (on_repeat) on_repeat(row, repeat);
     model::SequenceState state = start.fork();
     const std::vector<int32_t> tokens = random_tokens(row.tokens);
+    limits_.push_back(probe_.measure());
     if (profile_ != nullptr) profile_->start();
     const double seconds = run(std::move(state), tokens, chunk);
     if (profile_ != nullptr) parts.push_back(profile_->stop());
     row.seconds += seconds;
     rates.push_back(static_cast<double>(row.tokens) / seconds);
   }
+  limits_.push_back(probe_.measure());
   if (profile_ != nullptr) row.parts = median_costs(parts, (row.tokens + chunk - 1) / chunk);
   checkpoint_.check_unchanged();
   if (cache) row.expert_cache = cache->stats().since(before);
-  row.tokens_per_s = median(rates);
+  row.tokens_per_s = lethe::median(rates);
   row.lowest = *std::min_element(rates.begin(), rates.end());
   row.highest = *std::max_element(rates.begin(), rates.end());
+  return median(std::span(limits_).subspan(first_probe));
 }
 
 }  // namespace lethe::apps

@@ -23,7 +23,7 @@ struct BenchRow {
   double tokens_per_s = 0;  ///< median over the repeats
   double lowest = 0;        ///< of the repeats
   double highest = 0;
-  double limit_tokens_per_s = 0;    ///< what the machine's limits allow
+  double limit_tokens_per_s = 0;    ///< what the machine's limits, measured beside it, allow
   double bytes_per_token = 0;       ///< decode: weights and cache that one token reads
   double operations_per_token = 0;  ///< multiply-adds count twice
   double seconds = 0;               ///< of all repeats
@@ -43,14 +43,18 @@ std::string_view kind_name(BenchRow::Kind kind);
 /// computing (model/filled_state.h). One sequence, random tokens. The model must not be in use.
 class ModelBench {
  public:
-  /// `profile`: that of the model's device, to tell parts apart; may be null.
-  ModelBench(const Checkpoint& checkpoint, model::Model& model, const MachineLimits& limits,
+  /// `probe`: measures the machine before and after every repeat. `profile`: that of the model's
+  /// device, to tell parts apart; may be null.
+  ModelBench(const Checkpoint& checkpoint, model::Model& model, MachineProbe& probe,
              ops::Profile* profile = nullptr);
 
   /// `tokens` one by one after `depth` tokens. Limit: bytes read per token at the read bandwidth.
   BenchRow decode(int64_t depth, int64_t tokens, int repeats);
   /// `tokens` in chunks of `chunk`. Limit: operations per token at the int8 rate.
   BenchRow prefill(int64_t depth, int64_t tokens, int64_t chunk, int repeats);
+
+  /// Medians over all that the probe has measured so far.
+  MachineLimits limits();
 
   /// Called before each repeat, to show progress.
   std::function<void(const BenchRow&, int repeat)> on_repeat;
@@ -60,11 +64,13 @@ class ModelBench {
   std::vector<int32_t> random_tokens(int64_t count);
   /// Seconds that one repeat takes.
   double run(model::SequenceState state, std::span<const int32_t> tokens, int64_t chunk);
-  void measure(BenchRow& row, int64_t chunk, int repeats);
+  /// What the machine gave meanwhile: medians of the probe's measurements.
+  MachineLimits measure(BenchRow& row, int64_t chunk, int repeats);
 
   const Checkpoint& checkpoint_;
   model::Model& model_;
-  MachineLimits limits_;
+  MachineProbe& probe_;
+  std::vector<MachineLimits> limits_;  // all of the probe's measurements
   ops::Profile* profile_;
   int64_t weight_bytes_;  // that one token reads
   uint64_t random_ = 1;

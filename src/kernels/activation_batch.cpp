@@ -42,15 +42,21 @@ void make_room(std::vector<T>& buffer, size_t size) {
   if (buffer.size() < size) buffer.resize(size);
 }
 
-/// Token `t` of a tile: columns of the groups it is made of.
-void put_token(const Activation& token, int64_t groups, size_t t, Int8TileGroup* tile) {
-  for (int64_t g = 0; g < groups; ++g) {
-    Int8TileGroup& group = tile[g];
-    std::memcpy(group.codes[t], token.codes + kGroup * g, kGroup);
-    group.scales[t] = token.scales[g];
-    const int32_t first = token.sums[2 * g];
-    const int32_t second = token.sums[2 * g + 1];
-    const int32_t sums[3] = {first + second, first, second};
+/// 32 columns of the tokens of a tile, zeros where there is no token.
+void put_group(const ActivationTile& tile, int64_t g, Int8TileGroup& group) {
+  for (size_t t = 0; t < static_cast<size_t>(kTileTokens); ++t) {
+    int32_t sums[3] = {};  // of all, of the first half, of the second
+    if (t < static_cast<size_t>(tile.count)) {
+      const Activation& token = tile.tokens[t];
+      std::memcpy(group.codes[t], token.codes + kGroup * g, kGroup);
+      group.scales[t] = token.scales[g];
+      sums[1] = token.sums[2 * g];
+      sums[2] = token.sums[2 * g + 1];
+      sums[0] = sums[1] + sums[2];
+    } else {
+      std::memset(group.codes[t], 0, kGroup);
+      group.scales[t] = 0;
+    }
     for (size_t k = 0; k < 3; ++k) {
       group.bias[k][t] = -128 * sums[k];
       group.sums[k][t] = static_cast<float>(sums[k]);
@@ -77,17 +83,6 @@ void put_f32(const ActivationTile& tile, int64_t n, float* out) {
       } else {
         std::transform(token.bf16 + begin, token.bf16 + begin + count, out, bf16_to_f32);
       }
-    }
-  }
-}
-
-void clear_token(int64_t groups, size_t t, Int8TileGroup* tile) {
-  for (int64_t g = 0; g < groups; ++g) {
-    std::memset(tile[g].codes[t], 0, kGroup);
-    tile[g].scales[t] = 0;
-    for (size_t k = 0; k < 3; ++k) {
-      tile[g].bias[k][t] = 0;
-      tile[g].sums[k][t] = 0;
     }
   }
 }
@@ -165,13 +160,7 @@ void ActivationTiles::fill(int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end && format_ == ActivationFormat::Int8; ++i) {
     Int8TileGroup* groups = int8_.data() + i * groups_;
     const ActivationTile present = tile(i);
-    for (int64_t t = 0; t < kTileTokens; ++t) {
-      if (t < present.count) {
-        put_token(present.tokens[t], groups_, static_cast<size_t>(t), groups);
-      } else {
-        clear_token(groups_, static_cast<size_t>(t), groups);
-      }
-    }
+    for (int64_t g = 0; g < groups_; ++g) put_group(present, g, groups[g]);
   }
 }
 

@@ -12,8 +12,12 @@ namespace lethe::kernels {
 void install_avx2_dots(KernelTable& table) noexcept;
 /// row_dot of the encodings with F32 and Bf16 activations.
 void install_avx2_wide_row_dots(KernelTable& table) noexcept;
-/// row_dot of the encodings with Int8 activations.
+/// row_dot and rows_dot of the encodings with Int8 activations.
 void install_avx2_int8_row_dots(KernelTable& table) noexcept;
+/// tile of the encodings with Int8 activations.
+void install_avx2_int8_tile(KernelTable& table) noexcept;
+/// tile of the others.
+void install_avx2_wide_tile(KernelTable& table) noexcept;
 
 /// index_scores.
 void install_avx2_index_scores(KernelTable& table) noexcept;

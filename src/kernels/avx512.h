@@ -5,7 +5,7 @@
 // The pieces of the AVX-512 set, for a CPU with AVX-512 F, BW, DQ, VL, VBMI and VNNI
 // (kernel_sets.cpp joins and checks). Each is the one symbol of its translation unit, which is
 // compiled with wide flags: call none of them, nor anything they install, before the check. All
-// results have the scalar set's bits.
+// results but attention's have the scalar set's bits.
 
 namespace lethe::kernels {
 
@@ -19,6 +19,8 @@ void install_avx512_fp8_rows(KernelTable& table) noexcept;
 void install_avx512_int8_rows(KernelTable& table) noexcept;
 /// int8_tile.
 void install_avx512_int8_tile(KernelTable& table) noexcept;
+/// attend, with the avx2 set's bits.
+void install_avx512_attention(KernelTable& table) noexcept;
 /// index_scores.
 void install_avx512_index_scores(KernelTable& table) noexcept;
 

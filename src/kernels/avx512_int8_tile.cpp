@@ -1,116 +1,20 @@
 #include "kernels/avx512.h"
-#include "kernels/avx512_int8_formats.h"
+#include "kernels/avx512_int8_panels.h"
 
-// Tiles in integers. A panel holds 16 rows with a vector lane for each: per group of 32 columns, 8
-// vectors whose dword r is 4 codes + 128 of row r, then the scales of the 16 rows (two vectors with
-// kHalfScales), then their minima. A token's 4 codes are broadcast to all lanes; a sum starts at
-// -128 times the token's sum of codes, so that it ends as that of signed products. Group values are
-// added group by group in a lane, which is row order (kernels/row_dot.h).
+// Tiles in integers: two panels of 16 rows (avx512_int8_panels.h), whose lanes are rows, with the
+// tokens of a tile. A token's 4 codes are broadcast to all lanes and serve both panels; a sum
+// starts at -128 times the token's sum of codes, so that it ends as that of signed products. Group
+// values are added group by group in a lane, which is row order (kernels/row_dot.h).
+//
+// Where scales are powers of two, w = 2^k, a sum S also starts at the bits of m = 1.5 * 2^23 * w:
+// while |S| < 2^22, what comes out are the bits of m + w * S, and less m that is w * S, exactly, as
+// the conversion and the multiplication that it saves would give it.
 
 namespace lethe::kernels {
 
 namespace {
 
 using quant::Encoding;
-
-constexpr int kGroups = 8;  // of a narrow step
-constexpr int64_t kStep = kGroup * kGroups;
-constexpr int kCodeVectors = 8;  // of a group
-
-template <typename Narrow>
-struct Panel {
-  static constexpr int kScales = Narrow::kHalfScales ? 2 : 1;
-  static constexpr int kVectors = kCodeVectors + kScales * (Narrow::kMins ? 2 : 1);
-  static constexpr int kGroupBytes = 64 * kVectors;
-};
-
-// --- packing
-
-template <typename Narrow>
-LETHE_AVX512_INLINE Step step_at(const WeightRow& row, int64_t step) noexcept {
-  Step s{reinterpret_cast<const uint8_t*>(row.data) + Narrow::kStepBytes * step, nullptr,
-         row.scales_f32};
-  if constexpr (Narrow::kOwnScales) {
-    s.scales = reinterpret_cast<const uint8_t*>(row.scales) +
-               (row.scales_f32 ? 4 * kGroups : kGroups) * step;
-  }
-  return s;
-}
-
-/// One step of 16 rows: codes + 128, two groups to a vector, and scales by row.
-struct StepRows {
-  __m512i codes[kPanelRows][4];
-  alignas(32) float scales[4][kPanelRows][kGroups];  // scales, then minima; of halves or not
-};
-
-template <typename Narrow>
-LETHE_AVX512_INLINE void unpack_row(const Step& s, int64_t r, StepRows& out) noexcept {
-  Widened<Narrow>::codes(s, out.codes[r]);
-  StepScales scales;
-  Narrow::scales(s, scales);
-  constexpr int kScales = Panel<Narrow>::kScales;
-#pragma GCC unroll 2
-  for (int h = 0; h < kScales; ++h) {
-    _mm256_store_ps(out.scales[h][r], scales.scales[h]);
-    if constexpr (Narrow::kMins) _mm256_store_ps(out.scales[kScales + h][r], scales.mins[h]);
-  }
-}
-
-/// The last, partial step of a row with zeros after it.
-template <typename Narrow>
-void unpack_tail(const WeightRow& row, int64_t step, int64_t groups, int64_t r,
-                 StepRows& out) noexcept {
-  alignas(32) uint8_t data[Narrow::kStepBytes] = {};
-  alignas(32) uint8_t scales[4 * kGroups] = {};
-  const Step s = step_at<Narrow>(row, step);
-  __builtin_memcpy(data, s.data, static_cast<size_t>(Narrow::kStepBytes * groups / kGroups));
-  if constexpr (Narrow::kOwnScales) {
-    __builtin_memcpy(scales, s.scales, static_cast<size_t>(groups * (s.scales_f32 ? 4 : 1)));
-  }
-  unpack_row<Narrow>({data, scales, s.scales_f32}, r, out);
-}
-
-/// The first `groups` groups of a step, turned so that rows are lanes.
-template <typename Narrow>
-void store_step(const StepRows& step, int64_t groups, std::byte* panel) noexcept {
-  constexpr int kGroupBytes = Panel<Narrow>::kGroupBytes;
-  for (int64_t pair = 0; 2 * pair < groups; ++pair) {
-    __m512i rows[16];
-    __m512i turned[16];
-#pragma GCC unroll 16
-    for (int r = 0; r < 16; ++r) rows[r] = step.codes[r][pair];
-    transpose16(rows, turned);
-    std::byte* out = panel + 2 * pair * kGroupBytes;
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; ++v) _mm512_store_si512(out + 64 * v, turned[v]);
-    if (2 * pair + 1 == groups) break;
-    out += kGroupBytes;
-#pragma GCC unroll 8
-    for (int v = 0; v < 8; ++v) _mm512_store_si512(out + 64 * v, turned[8 + v]);
-  }
-  for (int v = 0; v < Panel<Narrow>::kVectors - kCodeVectors; ++v) {
-    for (int64_t g = 0; g < groups; ++g) {
-      auto* out = reinterpret_cast<float*>(panel + g * kGroupBytes + 64 * (kCodeVectors + v));
-      for (int r = 0; r < 16; ++r) out[r] = step.scales[v][r][g];
-    }
-  }
-}
-
-template <typename Narrow>
-void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
-  StepRows step;
-  if (num_rows < kPanelRows) __builtin_memset(&step, 0, sizeof(step));
-  const int64_t steps = n / kStep;
-  for (int64_t s = 0; s < steps; ++s) {
-    for (int64_t r = 0; r < num_rows; ++r) unpack_row<Narrow>(step_at<Narrow>(rows[r], s), r, step);
-    store_step<Narrow>(step, kGroups, panel + s * kGroups * Panel<Narrow>::kGroupBytes);
-  }
-  const int64_t rest = (n - steps * kStep) / kGroup;
-  if (rest != 0) {
-    for (int64_t r = 0; r < num_rows; ++r) unpack_tail<Narrow>(rows[r], steps, rest, r, step);
-    store_step<Narrow>(step, rest, panel + steps * kGroups * Panel<Narrow>::kGroupBytes);
-  }
-}
 
 // --- multiplying
 
@@ -120,113 +24,204 @@ LETHE_AVX512_INLINE __m512i all_lanes(const void* four_bytes) noexcept {
   return _mm512_set1_epi32(value);
 }
 
-/// bias + products of code vectors [kFirst, kFirst + kCount) with kTokens tokens' codes.
-template <int kFirst, int kCount, int kTokens>
-LETHE_AVX512_INLINE void add_products(const __m512i* w, const int8_t (*x)[32], const int32_t* bias,
-                                      __m512i* sums) noexcept {
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) sums[t] = _mm512_set1_epi32(bias[t]);
+constexpr int kTogether = 4;         // tokens of a step
+constexpr int64_t kBlockGroups = 8;  // whose panels and tile stay in the first cache
+
+/// Of kTogether tokens with 16 rows each.
+template <int kPanels>
+using Totals = __m512[kPanels][kTogether];
+
+/// sums += products of code vectors [kFirst, kFirst + kCount) of kPanels panels with the codes of
+/// kTogether tokens.
+template <int kFirst, int kCount, int kPanels>
+LETHE_AVX512_INLINE void add_products(const std::byte* const* panels, const int8_t (*x)[32],
+                                      __m512i (*sums)[kTogether]) noexcept {
 #pragma GCC unroll 8
   for (int v = kFirst; v < kFirst + kCount; ++v) {
+    __m512i w[kPanels];
 #pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      sums[t] = _mm512_dpbusd_epi32(sums[t], w[v], all_lanes(x[t] + 4 * v));
+    for (int p = 0; p < kPanels; ++p) {
+      w[p] = load512(panels[p] + 64 * v);
+      asm("" : "+v"(w[p]));  // held in a register, not read again for each token
+    }
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      const __m512i codes = all_lanes(x[t] + 4 * v);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) {
+        sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], w[p], codes);
+      }
     }
   }
 }
 
-/// kTokens tokens from `first` on; their sums stay in registers for all groups.
-template <typename Narrow, int kTokens>
-LETHE_AVX512_INLINE void multiply(const std::byte* panel, int64_t groups, const Int8TileGroup* tile,
-                                  int64_t first, __m512* sums) noexcept {
-  constexpr int kTogether = 4;  // tokens whose chains of products overlap
-  constexpr int kScales = Panel<Narrow>::kScales;
-  __m512 totals[kTokens];
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) totals[t] = _mm512_setzero_ps();
-  for (int64_t g = 0; g < groups; ++g, panel += Panel<Narrow>::kGroupBytes) {
-    const Int8TileGroup& x = tile[g];
-    __m512i w[kCodeVectors];
-    __m512 scales[4];
-#pragma GCC unroll 8
-    for (int v = 0; v < kCodeVectors; ++v) w[v] = load512(panel + 64 * v);
+/// Scale times sum of products of a half (kHalf 0, 1) or of whole groups (2).
+template <bool kPowers, int kHalf, int kPanels>
+LETHE_AVX512_INLINE void scaled_sums(const std::byte* const* panels, const Int8TileGroup& x,
+                                     int64_t first, __m512 (*values)[kTogether]) noexcept {
+  constexpr int kWhich = kHalf == 2 ? 0 : 1 + kHalf;  // of the biases
+  __m512i sums[kPanels][kTogether];
+  __m512 scales[kPanels];
 #pragma GCC unroll 4
-    for (int v = 0; v < Panel<Narrow>::kVectors - kCodeVectors; ++v) {
-      scales[v] = _mm512_castsi512_ps(load512(panel + 64 * (kCodeVectors + v)));
+  for (int p = 0; p < kPanels; ++p) {
+    const __m512i v = load512(panels[p] + 64 * (kCodeVectors + kHalf % 2));
+    scales[p] = _mm512_castsi512_ps(v);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      sums[p][t] = all_lanes(x.bias[kWhich] + first + t);
+      if constexpr (kPowers) sums[p][t] = _mm512_add_epi32(sums[p][t], v);
     }
+  }
+  add_products<kHalf == 1 ? 4 : 0, kHalf == 2 ? 8 : 4, kPanels>(panels, x.codes + first, sums);
 #pragma GCC unroll 4
-    for (int q = 0; q < kTokens; q += kTogether) {
-      const int64_t at = first + q;
-      __m512 values[kTogether];
-      if constexpr (Narrow::kHalfScales) {
-        __m512i half[2][kTogether];
-        add_products<0, 4, kTogether>(w, x.codes + at, x.bias[1] + at, half[0]);
-        add_products<4, 4, kTogether>(w, x.codes + at, x.bias[2] + at, half[1]);
+  for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 4
-        for (int t = 0; t < kTogether; ++t) {
-          values[t] = _mm512_add_ps(_mm512_mul_ps(scales[0], _mm512_cvtepi32_ps(half[0][t])),
-                                    _mm512_mul_ps(scales[1], _mm512_cvtepi32_ps(half[1][t])));
-        }
+    for (int t = 0; t < kTogether; ++t) {
+      if constexpr (kPowers) {
+        values[p][t] = _mm512_sub_ps(_mm512_castsi512_ps(sums[p][t]), scales[p]);
       } else {
-        __m512i whole[kTogether];
-        add_products<0, 8, kTogether>(w, x.codes + at, x.bias[0] + at, whole);
-#pragma GCC unroll 4
-        for (int t = 0; t < kTogether; ++t) {
-          values[t] = _mm512_mul_ps(scales[0], _mm512_cvtepi32_ps(whole[t]));
-        }
-      }
-#pragma GCC unroll 4
-      for (int t = 0; t < kTogether; ++t) {
-        const __m512 scale = _mm512_set1_ps(x.scales[at + t]);
-        __m512 value = _mm512_mul_ps(values[t], scale);
-        if constexpr (Narrow::kMins) {
-          __m512 mins;
-          if constexpr (Narrow::kHalfScales) {
-            mins = _mm512_add_ps(
-                _mm512_mul_ps(scales[kScales], _mm512_set1_ps(x.sums[1][at + t])),
-                _mm512_mul_ps(scales[kScales + 1], _mm512_set1_ps(x.sums[2][at + t])));
-          } else {
-            mins = _mm512_mul_ps(scales[kScales], _mm512_set1_ps(x.sums[0][at + t]));
-          }
-          value = _mm512_sub_ps(value, _mm512_mul_ps(scale, mins));
-        }
-        totals[q + t] = _mm512_add_ps(totals[q + t], value);
+        values[p][t] = _mm512_mul_ps(scales[p], _mm512_cvtepi32_ps(sums[p][t]));
       }
     }
   }
-#pragma GCC unroll 16
-  for (int t = 0; t < kTokens; ++t) sums[first + t] = totals[t];
 }
+
+/// totals += the values of a group.
+template <typename Narrow, bool kPowers, int kPanels>
+LETHE_AVX512_INLINE void add_group(const std::byte* const* panels, const Int8TileGroup& x,
+                                   int64_t first, __m512 (*totals)[kTogether]) noexcept {
+  constexpr int kScales = Panel<Narrow>::kScales;
+  const auto vector = [&](int p, int v) {
+    return _mm512_loadu_ps(panels[p] + 64 * (kCodeVectors + v));
+  };
+  __m512 values[kPanels][kTogether];
+  if constexpr (Narrow::kHalfScales) {
+    __m512 second[kPanels][kTogether];
+    scaled_sums<kPowers, 0, kPanels>(panels, x, first, values);
+    scaled_sums<kPowers, 1, kPanels>(panels, x, first, second);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 4
+      for (int t = 0; t < kTogether; ++t) values[p][t] = _mm512_add_ps(values[p][t], second[p][t]);
+    }
+  } else {
+    scaled_sums<kPowers, 2, kPanels>(panels, x, first, values);
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) {
+    const __m512 scale = _mm512_set1_ps(x.scales[first + t]);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      __m512 value = _mm512_mul_ps(values[p][t], scale);
+      if constexpr (Narrow::kMins) {
+        constexpr int kFirstSums = Narrow::kHalfScales ? 1 : 0;
+        __m512 mins =
+            _mm512_mul_ps(vector(p, kScales), _mm512_set1_ps(x.sums[kFirstSums][first + t]));
+        if constexpr (Narrow::kHalfScales) {
+          mins = _mm512_add_ps(
+              mins, _mm512_mul_ps(vector(p, kScales + 1), _mm512_set1_ps(x.sums[2][first + t])));
+        }
+        value = _mm512_sub_ps(value, _mm512_mul_ps(scale, mins));
+      }
+      totals[p][t] = _mm512_add_ps(totals[p][t], value);
+    }
+  }
+}
+
+/// kPanels panels, panel_bytes apart, with a tile.
+template <typename Narrow, bool kPowers, int kPanels>
+void multiply(const std::byte* panel, int64_t panel_bytes, int64_t groups,
+              const ActivationTile& tile, Totals<kPanels>* totals) noexcept {
+  for (int64_t first = 0; first < tile.count; first += kTogether) {
+    for (auto& of_panel : totals[first / kTogether]) {
+      for (__m512& total : of_panel) total = _mm512_setzero_ps();
+    }
+  }
+  for (int64_t begin = 0; begin < groups; begin += kBlockGroups) {
+    const int64_t end = begin + kBlockGroups < groups ? begin + kBlockGroups : groups;
+    for (int64_t first = 0; first < tile.count; first += kTogether) {
+      __m512 sums[kPanels][kTogether];  // in registers
+      const std::byte* at[kPanels];
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) {
+        at[p] = panel + p * panel_bytes + begin * Panel<Narrow>::kGroupBytes;
+#pragma GCC unroll 4
+        for (int t = 0; t < kTogether; ++t) sums[p][t] = totals[first / kTogether][p][t];
+      }
+      for (int64_t g = begin; g < end; ++g) {
+        add_group<Narrow, kPowers, kPanels>(at, tile.int8[g], first, sums);
+#pragma GCC unroll 2
+        for (int p = 0; p < kPanels; ++p) at[p] += Panel<Narrow>::kGroupBytes;
+      }
+#pragma GCC unroll 2
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 4
+        for (int t = 0; t < kTogether; ++t) totals[first / kTogether][p][t] = sums[p][t];
+      }
+    }
+  }
+}
+
+/// Whether one of the panels has its scales as they are.
+LETHE_AVX512_INLINE bool plain_scales(const std::byte* panels, int64_t panel_bytes,
+                                      int count) noexcept {
+  int32_t any = 0;
+  for (int p = 0; p < count; ++p) {
+    int32_t plain;
+    __builtin_memcpy(&plain, panels + p * panel_bytes, sizeof(plain));
+    any |= plain;
+  }
+  return any != 0;
+}
+
+template <typename Narrow, bool kPowers, int kPanels>
+void dot_panels(const std::byte* panel, int64_t panel_bytes, int64_t num_rows, int64_t groups,
+                const ActivationTile& tile, float* out, int64_t out_stride) noexcept {
+  Totals<kPanels> totals[kTileTokens / kTogether];
+  multiply<Narrow, kPowers, kPanels>(panel, panel_bytes, groups, tile, totals);
+  for (int p = 0; p < kPanels; ++p) {
+    const int64_t rest = num_rows - p * kPanelRows;
+    const auto present = static_cast<__mmask16>(rest < kPanelRows ? (1u << rest) - 1 : 0xffffu);
+    for (int64_t t = 0; t < tile.count; ++t) {
+      _mm512_mask_storeu_ps(out + t * out_stride + p * kPanelRows, present,
+                            totals[t / kTogether][p][t % kTogether]);
+    }
+  }
+}
+
+constexpr int kMostPanels = 2;  // at once
 
 template <typename Narrow>
-void dot(const std::byte* panel, int64_t num_rows, int64_t n, const ActivationTile& tile,
+void dot(const std::byte* panels, int64_t num_rows, int64_t n, const ActivationTile& tile,
          float* out, int64_t out_stride) noexcept {
+  constexpr bool kPowers = Panel<Narrow>::kPowers;
+  constexpr int64_t kHead = kPowers ? kHeadBytes : 0;
   const int64_t groups = n / kGroup;
-  __m512 sums[kTileTokens];
-  // As many at once as registers hold, then by fours.
-  constexpr int kMany = Narrow::kHalfScales || Narrow::kMins ? 8 : 16;
-  int64_t t = 0;
-  while (t < tile.count) {
-    const int64_t rest = tile.count - t;
-    if (kMany == 16 && rest > 12) {
-      multiply<Narrow, kMany>(panel, groups, tile.int8, t, sums);
-      t += kMany;
-    } else if (rest > 4) {
-      multiply<Narrow, 8>(panel, groups, tile.int8, t, sums);
-      t += 8;
+  const int64_t panel_bytes = kHead + groups * Panel<Narrow>::kGroupBytes;
+  constexpr int kMost = kMostPanels;
+  if (num_rows > (kMost - 1) * kPanelRows &&
+      !(kPowers && plain_scales(panels, panel_bytes, kMost))) {
+    dot_panels<Narrow, kPowers, kMost>(panels + kHead, panel_bytes, num_rows, groups, tile, out,
+                                       out_stride);
+    return;
+  }
+  for (int64_t r = 0; r < num_rows; r += kPanelRows, panels += panel_bytes) {
+    if (kPowers && !plain_scales(panels, panel_bytes, 1)) {
+      dot_panels<Narrow, kPowers, 1>(panels + kHead, 0, num_rows - r, groups, tile, out + r,
+                                     out_stride);
     } else {
-      multiply<Narrow, 4>(panel, groups, tile.int8, t, sums);
-      t += 4;
+      dot_panels<Narrow, false, 1>(panels + kHead, 0, num_rows - r, groups, tile, out + r,
+                                   out_stride);
     }
   }
-  const auto present = static_cast<__mmask16>((1u << num_rows) - 1);
-  for (t = 0; t < tile.count; ++t) _mm512_mask_storeu_ps(out + t * out_stride, present, sums[t]);
 }
 
 template <typename Narrow>
 void set(KernelTable& table, Encoding encoding) noexcept {
   TileKernel& tile = table.tile[static_cast<size_t>(encoding)];
   tile.group_bytes = Panel<Narrow>::kGroupBytes;
+  tile.head_bytes = Panel<Narrow>::kPowers ? kHeadBytes : 0;
+  tile.rows_at_once = kMostPanels * kPanelRows;
   tile.pack = pack<Narrow>;
   tile.dot = dot<Narrow>;
 }

@@ -33,7 +33,8 @@ CpuFeatures cpu_features() noexcept {
   constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   constexpr uint32_t kVbmi = 1u << 1;
   constexpr uint32_t kVnni = 1u << 11;
-  constexpr uint32_t kBf16 = 1u << 5;             // of subleaf 1
+  constexpr uint32_t kAvxVnni = 1u << 4;  // of subleaf 1
+  constexpr uint32_t kBf16 = 1u << 5;
   constexpr uint64_t kSseAndAvx = 0b110;          // of the saved states
   constexpr uint64_t kAvx512States = 0b11100110;  // with masks and all of 32 wide registers
   uint32_t eax = 0;
@@ -47,13 +48,16 @@ CpuFeatures cpu_features() noexcept {
   CpuFeatures cpu{.fma = (basic & kFma) != 0, .f16c = (basic & kF16c) != 0};
   if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return cpu;
   cpu.avx2 = (ebx & kAvx2) != 0;
+  const bool saves_avx512 = (saved_states() & kAvx512States) == kAvx512States;
+  if (saves_avx512) {
+    cpu.avx512 = (ebx & kAvx512) == kAvx512;
+    cpu.avx512_vbmi = (ecx & kVbmi) != 0;
+    cpu.avx512_vnni = (ecx & kVnni) != 0;
+  }
   const uint32_t last_subleaf = eax;
-  if ((saved_states() & kAvx512States) != kAvx512States) return cpu;
-  cpu.avx512 = (ebx & kAvx512) == kAvx512;
-  cpu.avx512_vbmi = (ecx & kVbmi) != 0;
-  cpu.avx512_vnni = (ecx & kVnni) != 0;
   if (last_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) {
-    cpu.avx512_bf16 = (eax & kBf16) != 0;
+    cpu.avx_vnni = (eax & kAvxVnni) != 0;
+    cpu.avx512_bf16 = saves_avx512 && (eax & kBf16) != 0;
   }
   return cpu;
 }

@@ -8,7 +8,8 @@ struct CpuFeatures {
   bool avx2 = false;
   bool fma = false;
   bool f16c = false;
-  bool avx512 = false;  ///< F, BW, DQ and VL
+  bool avx_vnni = false;  ///< 256-bit vectors in the VEX encoding
+  bool avx512 = false;    ///< F, BW, DQ and VL
   bool avx512_vbmi = false;
   bool avx512_vnni = false;
   bool avx512_bf16 = false;

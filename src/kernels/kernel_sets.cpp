@@ -9,6 +9,7 @@
 #include "kernels/avx2.h"
 #include "kernels/avx512.h"
 #include "kernels/avx512bf16.h"
+#include "kernels/avxvnni.h"
 #elif defined(__aarch64__)
 #include "kernels/neon.h"
 #include "kernels/neoni8mm.h"
@@ -27,8 +28,21 @@ const KernelTable& avx2_kernels() noexcept {
     install_avx2_dots(t);
     install_avx2_wide_row_dots(t);
     install_avx2_int8_row_dots(t);
+    install_avx2_int8_tile(t);
+    install_avx2_wide_tile(t);
     install_avx2_index_scores(t);
     install_avx2_attention(t);
+    return t;
+  }();
+  return table;
+}
+
+const KernelTable& avxvnni_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = avx2_kernels();
+    t.name = "avxvnni";
+    install_avxvnni_int8_rows(t);
+    install_avxvnni_int8_tile(t);
     return t;
   }();
   return table;
@@ -44,6 +58,7 @@ const KernelTable& avx512_kernels() noexcept {
     install_avx512_int8_rows(t);
     install_avx512_int8_tile(t);
     install_avx512_index_scores(t);
+    install_avx512_attention(t);
     return t;
   }();
   return table;
@@ -77,6 +92,12 @@ std::string missing_for_avx2(const CpuFeatures& cpu) {
   return missing;
 }
 
+std::string missing_for_avxvnni(const CpuFeatures& cpu) {
+  std::string missing = missing_for_avx2(cpu);
+  if (!cpu.avx_vnni) missing += " AVX-VNNI";
+  return missing;
+}
+
 std::string missing_for_avx512(const CpuFeatures& cpu) {
   std::string missing = missing_for_avx2(cpu);
   if (!cpu.avx512) missing += " AVX-512 (F, BW, DQ, VL)";
@@ -101,6 +122,9 @@ KernelSet set_of(std::string_view name, const std::string& missing,
 KernelSet avx2_set() {
   return set_of("avx2", missing_for_avx2(cpu_features()), avx2_kernels);
 }
+KernelSet avxvnni_set() {
+  return set_of("avxvnni", missing_for_avxvnni(cpu_features()), avxvnni_kernels);
+}
 KernelSet avx512_set() {
   return set_of("avx512", missing_for_avx512(cpu_features()), avx512_kernels);
 }
@@ -116,6 +140,9 @@ KernelSet bf16_attention_set() {
 
 KernelSet avx2_set() {
   return {"avx2", nullptr, "it is for x86-64 processors"};
+}
+KernelSet avxvnni_set() {
+  return {"avxvnni", nullptr, "it is for x86-64 processors"};
 }
 KernelSet avx512_set() {
   return {"avx512", nullptr, "it is for x86-64 processors"};
@@ -185,6 +212,7 @@ std::vector<KernelSet> find_sets() {
   std::vector<KernelSet> sets;
   sets.push_back({"scalar", &scalar_kernels(), {}});
   sets.push_back(avx2_set());
+  sets.push_back(avxvnni_set());
   sets.push_back(avx512_set());
   sets.push_back(avx512bf16_set());
   sets.push_back(bf16_attention_set());

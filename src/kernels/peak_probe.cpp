@@ -50,7 +50,9 @@ PeakProbe make_probe([[maybe_unused]] std::string_view set) noexcept {
 #if defined(__x86_64__)
   const bool avx512bf16 = set == "avx512bf16";
   const bool avx512 = avx512bf16 || set == "avx512";
-  if (avx512 || set == "avx2") install_avx2_peak_probe(probe);
+  const bool avxvnni = set == "avxvnni";
+  if (avx512 || avxvnni || set == "avx2") install_avx2_peak_probe(probe);
+  if (avxvnni) install_avxvnni_peak_probe(probe);
   if (avx512) install_avx512_peak_probe(probe);
   if (avx512bf16) install_avx512bf16_peak_probe(probe);
 #elif defined(__aarch64__)
@@ -71,12 +73,14 @@ void install_scalar_peak_probe(PeakProbe& probe) noexcept {
 const PeakProbe& peak_probe(const KernelTable& set) noexcept {
   static const PeakProbe scalar = make_probe("scalar");
   static const PeakProbe avx2 = make_probe("avx2");
+  static const PeakProbe avxvnni = make_probe("avxvnni");
   static const PeakProbe avx512 = make_probe("avx512");
   static const PeakProbe avx512bf16 = make_probe("avx512bf16");
   static const PeakProbe neon = make_probe("neon");
   static const PeakProbe neon_i8mm = make_probe("neon-i8mm");
-  if (set.name == "avx512bf16") return avx512bf16;
+  if (set.name == "avx512bf16" || set.name == "avx512bf16-attention") return avx512bf16;
   if (set.name == "avx512") return avx512;
+  if (set.name == "avxvnni") return avxvnni;
   if (set.name == "neon") return neon;
   if (set.name == "neon-i8mm") return neon_i8mm;
   return set.name == "avx2" ? avx2 : scalar;

@@ -22,6 +22,7 @@ const PeakProbe& peak_probe(const KernelTable& set) noexcept;
 /// Parts of it, the further ones only for a CPU that has the instructions of the set of that name.
 void install_scalar_peak_probe(PeakProbe& probe) noexcept;
 void install_avx2_peak_probe(PeakProbe& probe) noexcept;
+void install_avxvnni_peak_probe(PeakProbe& probe) noexcept;
 void install_avx512_peak_probe(PeakProbe& probe) noexcept;
 void install_avx512bf16_peak_probe(PeakProbe& probe) noexcept;
 void install_neon_peak_probe(PeakProbe& probe) noexcept;

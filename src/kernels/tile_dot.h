@@ -36,15 +36,18 @@ struct ActivationTile {
 using PackRows = void (*)(const WeightRow* rows, int64_t num_rows, int64_t n,
                           std::byte* panel) noexcept;
 
-/// out[t * out_stride + r] = dot of row r of the panel with token t, for r < num_rows and t <
-/// tile.count.
-using TileDot = void (*)(const std::byte* panel, int64_t num_rows, int64_t n,
+/// out[t * out_stride + r] = dot of row r with token t, for r < num_rows <=
+/// TileKernel::rows_at_once and t < tile.count. Row r is one of panel r / 16; panels lie
+/// TileKernel::panel_bytes(n) apart.
+using TileDot = void (*)(const std::byte* panels, int64_t num_rows, int64_t n,
                          const ActivationTile& tile, float* out, int64_t out_stride) noexcept;
 
 /// How a kernel set multiplies an encoding in tiles; all zero if it does not.
 struct TileKernel {
-  int64_t group_bytes = 0;     ///< of a panel, per 32 columns (the last may be partial)
-  int64_t scale_multiple = 1;  ///< WeightRow::scale_block must be a multiple of it
+  int64_t group_bytes = 0;  ///< of a panel, per 32 columns (the last may be partial): whole lines
+  int64_t head_bytes = 0;   ///< before them: whole lines
+  int64_t scale_multiple = 1;         ///< WeightRow::scale_block must be a multiple of it
+  int64_t rows_at_once = kPanelRows;  ///< that `dot` takes: whole panels
   PackRows pack = nullptr;
   TileDot dot = nullptr;
 
@@ -52,7 +55,7 @@ struct TileKernel {
   bool takes(int32_t scale_block) const noexcept {
     return pack != nullptr && scale_block % scale_multiple == 0;
   }
-  int64_t panel_bytes(int64_t n) const noexcept { return (n + 31) / 32 * group_bytes; }
+  int64_t panel_bytes(int64_t n) const noexcept { return head_bytes + (n + 31) / 32 * group_bytes; }
 };
 
 }  // namespace lethe::kernels

@@ -145,8 +145,8 @@ void hidden_rows(const Device& device, const Product& gate, const Product& up, c
                  int64_t begin, int64_t end, Matrix& hidden) {
   const auto width = static_cast<size_t>(end - begin);
   const std::span<float> ups = thread_values(group.visits.size() * width);
-  gate.rows(begin, end, hidden.row(group.first).data() + begin, hidden.cols());
-  up.rows(begin, end, ups.data(), end - begin);
+  gate.rows(begin, end, hidden.row(group.first).data() + begin, hidden.cols(), {&up.w, begin, end});
+  up.rows(begin, end, ups.data(), end - begin, next_piece(device, gate.w, begin, end));
   for (size_t i = 0; i < group.visits.size(); ++i) {
     const std::span<float> a = hidden.row(group.first + static_cast<int64_t>(i))
                                    .subspan(static_cast<size_t>(begin), width);
@@ -165,7 +165,10 @@ void add_output_rows(const Device& device, const GroupInputs& hidden, std::span<
     const Group& group = groups[index];
     const Product down = hidden.product(device, group.weights->w2, group, index);
     const std::span<float> y = thread_values(group.visits.size() * width);
-    down.rows(begin, end, y.data(), end - begin);
+    const NextRows next = index + 1 < groups.size()
+                              ? NextRows{&groups[index + 1].weights->w2, begin, end}
+                              : next_piece(device, groups[0].weights->w2, begin, end);
+    down.rows(begin, end, y.data(), end - begin, next);
     store(device, down.w, y);
     for (size_t i = 0; i < group.visits.size(); ++i) {
       float* sum = out.row(group.visits[i].token).data() + begin;

@@ -105,11 +105,8 @@ Matrix hyper_collapse(const Device& device, const Matrix& streams, const Matrix&
   Matrix x(streams.rows(), streams.cols() / m);
   device.for_rows(x.rows(), [&](int64_t t) {
     const std::span<float> out = x.row(t);
-    for (int64_t j = 0; j < m; ++j) {
-      const float weight = pre.row(t)[static_cast<size_t>(j)];
-      const std::span<const float> stream = streams.part(t, j, m);
-      for (size_t d = 0; d < out.size(); ++d) out[d] += weight * stream[d];
-    }
+    device.kernels().fma_rows_f32(out.data(), streams.row(t).data(), pre.row(t).data(), m,
+                                  x.cols());
     device.store_bf16(out);
   });
   return x;
@@ -120,7 +117,8 @@ void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const 
   const int64_t m = mix.post.cols();
   const int64_t dim = y.cols();
   device.for_rows(y.rows(), [&](int64_t t) {
-    std::vector<float> next(static_cast<size_t>(m * dim));
+    std::vector<float> next(static_cast<size_t>(m * dim + m));
+    const std::span<float> weights = std::span(next).last(static_cast<size_t>(m));
     const std::span<const float> comb = mix.comb.row(t);
     for (int64_t k = 0; k < m; ++k) {
       const std::span<float> out(next.data() + k * dim, static_cast<size_t>(dim));
@@ -128,11 +126,11 @@ void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const 
       const std::span<const float> in = y.row(t);
       for (size_t d = 0; d < out.size(); ++d) out[d] = post * in[d];
       for (int64_t j = 0; j < m; ++j) {
-        const float weight = comb[static_cast<size_t>(j * m + k)];
-        const std::span<const float> stream = streams.part(t, j, m);
-        for (size_t d = 0; d < out.size(); ++d) out[d] += weight * stream[d];
+        weights[static_cast<size_t>(j)] = comb[static_cast<size_t>(j * m + k)];
       }
+      device.kernels().fma_rows_f32(out.data(), streams.row(t).data(), weights.data(), m, dim);
     }
+    next.resize(static_cast<size_t>(m * dim));
     device.store_bf16(next);
     std::copy(next.begin(), next.end(), streams.row(t).begin());
   });

@@ -61,7 +61,8 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
                                                                 static_cast<size_t>(count)),
                             .tiles = tiled ? &tiles : nullptr,
                             .first_tile = g * tiles_for(count)};
-      product.rows(begin, end, out.values().data() + begin, out.cols());
+      product.rows(begin, end, out.values().data() + begin, out.cols(),
+                   next_piece(device, w, begin, end));
     }
   });
 }

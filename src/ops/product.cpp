@@ -41,6 +41,31 @@ Scratch& decode_scratch() {
   return buffer;
 }
 
+/// Brings rows towards the cache, a part of them at each call. Packing reads 16 rows at once, more
+/// than the machine's own prefetching follows, and waits for memory otherwise.
+class Prefetch {
+ public:
+  /// `calls`: after so many all are asked for.
+  Prefetch(NextRows next, int64_t calls) {
+    if (next.w == nullptr || next.begin >= next.end) return;
+    const quant::Weight& w = next.w->weight;
+    at_ = w.row(next.begin);
+    end_ = w.row(next.end - 1) + w.row_bytes;
+    step_ = ((end_ - at_) / std::max<int64_t>(1, calls) / kLine + 1) * kLine;
+  }
+  void some() {
+    const std::byte* stop = at_ + std::min<int64_t>(step_, end_ - at_);
+    for (; at_ < stop; at_ += kLine) __builtin_prefetch(at_, 0, 2);
+    at_ = stop;
+  }
+
+ private:
+  static constexpr int64_t kLine = 64;
+  const std::byte* at_ = nullptr;
+  const std::byte* end_ = nullptr;
+  int64_t step_ = 0;
+};
+
 /// `official`: each weight row decoded once, dot products in f64.
 void official_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
   const int64_t n = p.w.in_features();
@@ -70,14 +95,15 @@ void dot_by_rows(const Product& p, kernels::RowDot row_dot,
   }
 }
 
-/// Panels of 16 rows, each multiplied with every tile.
+/// Panels of 16 rows, multiplied with one tile after the other.
 void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
-                  std::span<const kernels::WeightRow> rows, float* out, int64_t out_stride) {
+                  std::span<const kernels::WeightRow> rows, float* out, int64_t out_stride,
+                  Prefetch& prefetch) {
   using kernels::kPanelRows;
   using kernels::kTileTokens;
   const int64_t n = p.w.in_features();
   const auto num_rows = static_cast<int64_t>(rows.size());
-  const int64_t panel_bytes = (kernel.panel_bytes(n) + 63) / 64 * 64;
+  const int64_t panel_bytes = kernel.panel_bytes(n);
   const int64_t at_once = std::max<int64_t>(1, kPanelBytes / panel_bytes) * kPanelRows;
   const int64_t tiles = tiles_for(static_cast<int64_t>(p.tokens.size()));
   std::byte* panels =
@@ -89,10 +115,11 @@ void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
                   panels + (r - begin) / kPanelRows * panel_bytes);
     }
     for (int64_t i = 0; i < tiles; ++i) {
-      for (int64_t r = begin; r < end; r += kPanelRows) {
-        kernel.dot(panels + (r - begin) / kPanelRows * panel_bytes, std::min(kPanelRows, end - r),
-                   n, p.tiles->tile(p.first_tile + i), out + i * kTileTokens * out_stride + r,
-                   out_stride);
+      for (int64_t r = begin; r < end; r += kernel.rows_at_once) {
+        kernel.dot(panels + (r - begin) / kPanelRows * panel_bytes,
+                   std::min(kernel.rows_at_once, end - r), n, p.tiles->tile(p.first_tile + i),
+                   out + i * kTileTokens * out_stride + r, out_stride);
+        prefetch.some();
       }
     }
   }
@@ -105,6 +132,7 @@ void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int6
   constexpr auto kF32 = static_cast<size_t>(quant::Encoding::F32);
   constexpr int64_t kBlock = 16;
   kernels::WeightRow rows[kBlock];
+  Prefetch prefetch({}, 0);
   for (int64_t first = begin; first < end; first += kBlock) {
     const int64_t count = std::min(kBlock, end - first);
     std::byte* decoded = stored ? nullptr : decode_scratch().bytes(count * n * 4);
@@ -118,7 +146,8 @@ void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int6
     }
     const std::span<const kernels::WeightRow> block(rows, static_cast<size_t>(count));
     if (p.tiles != nullptr) {
-      dot_by_tiles(p, p.device.kernels().tile[kF32], block, out + (first - begin), out_stride);
+      dot_by_tiles(p, p.device.kernels().tile[kF32], block, out + (first - begin), out_stride,
+                   prefetch);
     } else {
       dot_by_rows(p, p.device.kernels().row_dot[kF32], block, out + (first - begin), out_stride);
     }
@@ -126,16 +155,21 @@ void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int6
 }
 
 /// Dots of the rows as they are stored with activations in the form their kernel reads.
-void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
+void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride,
+                 NextRows next) {
   const auto encoding = static_cast<size_t>(p.w.weight.encoding);
   const kernels::KernelTable& kernels = p.device.kernels();
+  const int64_t at_once = kernels.tile[encoding].rows_at_once;
+  Prefetch prefetch(next, (end - begin + at_once - 1) / at_once *
+                              tiles_for(static_cast<int64_t>(p.tokens.size())));
   kernels::WeightRow rows[kRowBlock];
   for (int64_t first = begin; first < end; first += kRowBlock) {
     const int64_t count = std::min(kRowBlock, end - first);
     for (int64_t r = 0; r < count; ++r) rows[r] = kernels::weight_row(p.w.weight, first + r);
     float* to = out + (first - begin);
     if (p.tiles != nullptr) {
-      dot_by_tiles(p, kernels.tile[encoding], {rows, static_cast<size_t>(count)}, to, out_stride);
+      dot_by_tiles(p, kernels.tile[encoding], {rows, static_cast<size_t>(count)}, to, out_stride,
+                   prefetch);
     } else if (kernels.rows_dot[encoding] != nullptr) {
       for (size_t t = 0; t < p.tokens.size(); ++t) {
         kernels.rows_dot[encoding](rows, count, p.w.in_features(), p.tokens[t],
@@ -182,9 +216,10 @@ void fill(const Device& device, kernels::ActivationTiles& tiles, int64_t columns
                              [&](int64_t begin, int64_t end) { tiles.fill(begin, end); });
 }
 
-void Product::rows(int64_t begin, int64_t end, float* out, int64_t out_stride) const {
+void Product::rows(int64_t begin, int64_t end, float* out, int64_t out_stride,
+                   NextRows next) const {
   if (reads_stored(device, w)) {
-    stored_rows(*this, begin, end, out, out_stride);
+    stored_rows(*this, begin, end, out, out_stride, next);
   } else if (device.official()) {
     official_rows(*this, begin, end, out, out_stride);
   } else {
@@ -203,6 +238,12 @@ int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t to
   }
   const int64_t wanted = std::max<int64_t>(1, kWorkPerPiece / std::max<int64_t>(1, n * tokens));
   return std::clamp<int64_t>(std::min(wanted, share), 4, kRowBlock) / 4 * 4;
+}
+
+NextRows next_piece(const Device& device, const Linear& w, int64_t begin, int64_t end) {
+  const int64_t ahead = (end - begin) * int64_t{device.team().size()};
+  const int64_t rows = w.out_features();
+  return {&w, std::min(begin + ahead, rows), std::min(end + ahead, rows)};
 }
 
 }  // namespace lethe::ops

@@ -28,6 +28,13 @@ constexpr int64_t tiles_for(int64_t tokens) {
 void fill(const Device& device, kernels::ActivationBatch& batch);
 void fill(const Device& device, kernels::ActivationTiles& tiles, int64_t columns);
 
+/// Rows of a weight that the calling thread is likely to read next.
+struct NextRows {
+  const Linear* w = nullptr;  ///< null: none
+  int64_t begin = 0;
+  int64_t end = 0;
+};
+
 /// A weight with tokens in its input format: as a list, or, if takes_tiles() says so, in tiles from
 /// `first_tile` on, full but for the last. A view of them.
 struct Product {
@@ -38,12 +45,17 @@ struct Product {
   int64_t first_tile = 0;
 
   /// out[t * out_stride + r - begin] = dot of row r with token t, for rows [begin, end). Any
-  /// thread. Each output is one dot product in a fixed order.
-  void rows(int64_t begin, int64_t end, float* out, int64_t out_stride) const;
+  /// thread. Each output is one dot product in a fixed order. `next` are brought towards the cache
+  /// while tiles are multiplied.
+  void rows(int64_t begin, int64_t end, float* out, int64_t out_stride, NextRows next = {}) const;
 };
 
 /// Rows that one piece of work takes of `rows`, for products of so many tokens with rows of n:
 /// enough to amortize handing it out, few enough that there are pieces for all.
 int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t tokens);
+
+/// What follows rows [begin, end) of `w` for the thread that has them, when pieces are handed out
+/// in order.
+NextRows next_piece(const Device& device, const Linear& w, int64_t begin, int64_t end);
 
 }  // namespace lethe::ops

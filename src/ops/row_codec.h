@@ -22,7 +22,7 @@ class RowCodec {
   };
 
   RowCodec() = default;
-  /// `served` applies in `official` and `fast`; `f32` numerics always keep F32.
+  /// `served` applies in all numerics but `f32`, which keeps F32.
   RowCodec(Numerics numerics, Kind served, int64_t dim, int64_t rope_dim);
 
   Kind kind() const noexcept { return kind_; }

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "kernels/kernel_sets.h"
@@ -77,6 +79,11 @@ Result attend(const KernelTable& set, const AttentionQuery& query,
   return out;
 }
 
+/// Any NaN is any other.
+bool same_bits(float a, float b) {
+  return (std::isnan(a) && std::isnan(b)) || std::memcmp(&a, &b, sizeof(a)) == 0;
+}
+
 /// Relative to the values' magnitude: weights are rounded to bf16 (2^-9 each), the rest is f32.
 void expect_formula(const KernelTable& set, const AttentionQuery& query, const Rows& rows,
                     const std::vector<AttentionKey>& keys) {
@@ -113,31 +120,85 @@ void expect_formula(const KernelTable& set, const AttentionQuery& query, const R
   }
 }
 
-TEST(AttentionKernel, IsTheFormulaInAllSets) {
-  std::mt19937 random(8);
+struct Case {
+  KeyLayout layout;
+  int64_t dim, heads, keys;
+};
+
+std::vector<Case> cases() {
   const KeyLayout v4{.fp8_group = 64, .bf16_tail = 64};
   const KeyLayout small{.fp8_group = 64, .bf16_tail = 8};
   const KeyLayout window{.fp8_group = 32};
   const KeyLayout entries{.fp4 = true};
-  struct Case {
-    KeyLayout layout;
-    int64_t dim, heads, keys;
-  };
-  for (const auto& [layout, dim, heads, count] :
-       {Case{v4, 512, 64, 130}, Case{v4, 512, 32, 64}, Case{v4, 192, 17, 1}, Case{small, 24, 5, 67},
-        Case{window, 80, 3, 66}, Case{entries, 512, 64, 129}, Case{entries, 48, 100, 6}}) {
-    const Rows rows(layout, dim, count, random);
+  std::vector<Case> all = {{v4, 512, 64, 130},    {v4, 512, 32, 64},       {v4, 192, 17, 1},
+                           {small, 24, 5, 67},    {window, 80, 3, 66},     {entries, 512, 64, 129},
+                           {entries, 48, 100, 6}, {entries, 1040, 16, 512}};
+  // Blocks that no tile divides.
+  for (int64_t keys = 2; keys < 16; ++keys) all.push_back({window, 96, 64, keys});
+  for (int64_t keys = 55; keys < 64; ++keys) all.push_back({v4, 144, 112, keys});
+  return all;
+}
+
+/// Heads of a query, and keys in no order.
+struct Attended {
+  Rows rows;
+  std::vector<float> q;
+  std::vector<AttentionKey> keys;
+  AttentionQuery query;
+
+  Attended(const Case& c, std::mt19937& random)
+      : rows(c.layout, c.dim, c.keys, random), q(static_cast<size_t>(c.heads * c.dim)) {
     std::normal_distribution<float> normal(0, 2);
-    std::vector<float> q(static_cast<size_t>(heads * dim));
     for (float& value : q) value = normal(random);
-    std::vector<AttentionKey> keys;
-    for (int64_t i = 0; i < count; ++i) {
+    for (int64_t i = 0; i < c.keys; ++i) {
       keys.push_back({rows.data.data() + i * rows.bytes, &rows.layout});
     }
     std::shuffle(keys.begin(), keys.end(), random);
-    const AttentionQuery query{q.data(), heads, dim, 1.0F / std::sqrt(static_cast<float>(dim))};
+    query = {q.data(), c.heads, c.dim, 1.0F / std::sqrt(static_cast<float>(c.dim))};
+  }
+};
+
+TEST(AttentionKernel, IsTheFormulaInAllSets) {
+  std::mt19937 random(8);
+  for (const Case& c : cases()) {
+    const Attended attended(c, random);
     for (const KernelSet& set : kernel_sets()) {
-      if (set.table != nullptr) expect_formula(*set.table, query, rows, keys);
+      if (set.table == nullptr) continue;
+      expect_formula(*set.table, attended.query, attended.rows, attended.keys);
+    }
+  }
+}
+
+const KernelTable* set_named(std::string_view name) {
+  for (const KernelSet& set : kernel_sets()) {
+    if (set.name == name) return set.table;
+  }
+  return nullptr;
+}
+
+TEST(AttentionKernel, Avx512HasTheBitsOfAvx2) {
+  const KernelTable* const avx2 = set_named("avx2");
+  const KernelTable* const avx512 = set_named("avx512");
+  if (avx512 == nullptr) GTEST_SKIP() << "no avx512 here";
+  std::mt19937 random(9);
+  for (const Case& c : cases()) {
+    Attended attended(c, random);
+    // Scales far apart: weights of 0 and below f32's normal numbers, a NaN and an infinity.
+    for (size_t i = 0; i < attended.q.size(); i += 3) attended.q[i] *= 40;
+    if (c.keys == 7) attended.q[5] = std::numeric_limits<float>::quiet_NaN();
+    if (c.keys == 8) attended.q[5] = std::numeric_limits<float>::infinity();
+    const Result expected = attend(*avx2, attended.query, attended.keys);
+    const Result found = attend(*avx512, attended.query, attended.keys);
+    for (int64_t h = 0; h < c.heads; ++h) {
+      const auto at = static_cast<size_t>(h);
+      EXPECT_TRUE(same_bits(found.max[at], expected.max[at])) << c.keys << " keys, head " << h;
+      EXPECT_TRUE(same_bits(found.denominator[at], expected.denominator[at]))
+          << c.keys << " keys, head " << h;
+      for (int64_t d = 0; d < c.dim; ++d) {
+        const auto i = static_cast<size_t>(h * padded_lanes(c.dim) + d);
+        ASSERT_TRUE(same_bits(found.sums[i], expected.sums[i]))
+            << c.keys << " keys of " << c.dim << ", head " << h << ", dim " << d;
+      }
     }
   }
 }

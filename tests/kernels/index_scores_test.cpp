@@ -1,8 +1,10 @@
 // Integer index scores: every set gives the scalar set's bits, and those are the formula's.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <random>
 #include <vector>
 
@@ -84,6 +86,23 @@ double formula(const Query& query, const std::byte* key) {
   return score;
 }
 
+void expect_scalar_bits(const Query& query, const std::vector<std::byte>& keys, int64_t stride,
+                        int64_t count) {
+  std::vector<float> expected(static_cast<size_t>(count));
+  scalar_kernels().index_scores(query.view(), keys.data(), stride, count, expected.data());
+  for (const KernelSet& set : kernel_sets()) {
+    if (set.table == nullptr) continue;
+    std::vector<float> found(static_cast<size_t>(count) + 1, 7.0F);
+    set.table->index_scores(query.view(), keys.data(), stride, count, found.data());
+    for (size_t j = 0; j < expected.size(); ++j) {
+      if (std::isnan(expected[j]) && std::isnan(found[j])) continue;
+      EXPECT_EQ(std::bit_cast<uint32_t>(found[j]), std::bit_cast<uint32_t>(expected[j]))
+          << set.name << ": " << query.heads << " heads of " << query.dim << ", key " << j;
+    }
+    EXPECT_EQ(found.back(), 7.0F) << set.name << " wrote past the end";
+  }
+}
+
 TEST(IndexScoresKernel, AllSetsGiveTheScalarBits) {
   std::mt19937 random(5);
   for (const auto& [heads, dim, count] : {std::tuple{64, 128, 67},
@@ -96,18 +115,33 @@ TEST(IndexScoresKernel, AllSetsGiveTheScalarBits) {
     const Query query(heads, dim, random);
     const int64_t stride = dim / 2 + dim / 32 + 3;  // unaligned
     const std::vector<std::byte> keys = random_keys(count, stride, dim, random);
-    std::vector<float> expected(static_cast<size_t>(count));
-    scalar_kernels().index_scores(query.view(), keys.data(), stride, count, expected.data());
-    for (const KernelSet& set : kernel_sets()) {
-      if (set.table == nullptr) continue;
-      std::vector<float> found(static_cast<size_t>(count) + 1, 7.0F);
-      set.table->index_scores(query.view(), keys.data(), stride, count, found.data());
-      for (size_t j = 0; j < expected.size(); ++j) {
-        if (std::isnan(expected[j]) && std::isnan(found[j])) continue;
-        EXPECT_EQ(std::bit_cast<uint32_t>(found[j]), std::bit_cast<uint32_t>(expected[j]))
-            << set.name << ": " << heads << " heads of " << dim << ", key " << j;
+    expect_scalar_bits(query, keys, stride, count);
+  }
+}
+
+/// Scales that lie 0 to 4 powers of two apart, at both ends and in the middle of what there is.
+TEST(IndexScoresKernel, AllSetsGiveTheScalarBitsOfNearScales) {
+  std::mt19937 random(7);
+  for (const int heads : {64, 16, 80, 128, 130}) {
+    Query query(heads, 128, random);
+    if (heads == 16) {  // the largest sums there can be
+      std::fill(query.codes.begin(), query.codes.end(), int8_t{-127});
+      std::fill(query.biases.begin(), query.biases.end(), 12 * 32 * 127);
+    }
+    for (const int least : {0, 1, 2, 60, 127, 214, 217, 218, 221, 230}) {
+      for (int spread = 0; spread <= 4; ++spread) {
+        const int64_t count = 41;
+        std::vector<std::byte> keys = random_keys(count, 68, 128, random);
+        for (int64_t j = 0; j < count; ++j) {
+          for (int64_t g = 0; g < 4; ++g) {
+            const int above = static_cast<int>(random()) % (spread + 1);
+            keys[static_cast<size_t>(68 * j + 64 + g)] =
+                static_cast<std::byte>(least + std::abs(above));
+          }
+          if (heads == 16 && j % 2 == 0) std::fill_n(keys.begin() + 68 * j, 64, std::byte{0xff});
+        }
+        expect_scalar_bits(query, keys, 68, count);
       }
-      EXPECT_EQ(found.back(), 7.0F) << set.name << " wrote past the end";
     }
   }
 }

@@ -77,15 +77,20 @@ std::vector<float> by_tile(const KernelTable& set, Encoding encoding,
   tiles.reset(tokens.format(), (tokens.size() + kTileTokens - 1) / kTileTokens, n);
   for (int64_t t = 0; t < tokens.size(); ++t) tiles.add(t / kTileTokens, tokens[t]);
   tiles.fill(0, tiles.size());
-  std::vector<std::byte> buffer(static_cast<size_t>(kernel.panel_bytes(n)) + 64);
-  std::byte* panel = buffer.data() + (64 - reinterpret_cast<uintptr_t>(buffer.data()) % 64);
+  const int64_t panel_bytes = kernel.panel_bytes(n);
+  const int64_t most = kernel.rows_at_once;
+  std::vector<std::byte> buffer(static_cast<size_t>(most / kPanelRows * panel_bytes) + 64);
+  std::byte* panels = buffer.data() + (64 - reinterpret_cast<uintptr_t>(buffer.data()) % 64);
   const auto num_rows = static_cast<int64_t>(rows.size());
   std::vector<float> out(rows.size() * static_cast<size_t>(tokens.size()));
-  for (int64_t r = 0; r < num_rows; r += kPanelRows) {
-    const int64_t count = std::min(kPanelRows, num_rows - r);
-    kernel.pack(rows.data() + r, count, n, panel);
+  for (int64_t first = 0; first < num_rows; first += most) {
+    const int64_t count = std::min(most, num_rows - first);
+    for (int64_t r = 0; r < count; r += kPanelRows) {
+      kernel.pack(rows.data() + first + r, std::min(kPanelRows, count - r), n,
+                  panels + r / kPanelRows * panel_bytes);
+    }
     for (int64_t i = 0; i < tiles.size(); ++i) {
-      kernel.dot(panel, count, n, tiles.tile(i), out.data() + i * kTileTokens * num_rows + r,
+      kernel.dot(panels, count, n, tiles.tile(i), out.data() + i * kTileTokens * num_rows + first,
                  num_rows);
     }
   }
@@ -160,7 +165,8 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
 
 TEST_P(KernelSetRowDot, RandomRowsOfManyLengths) {
   for (const int64_t n : lengths()) {
-    const OwnedWeight w = random_weight(encoding(), 19, n, static_cast<uint32_t>(n) + 40);
+    const int64_t rows = n % 256 == 0 ? 35 : 19;  // whole panels with whole steps, and parts
+    const OwnedWeight w = random_weight(encoding(), rows, n, static_cast<uint32_t>(n) + 40);
     expect_same(w.weight, random_values(n * 31, 41), 31);
   }
 }
@@ -189,6 +195,37 @@ TEST_P(KernelSetRowDot, RowsOfAnyBytes) {
       std::vector<float> x = random_values(n * 9, 44);
       for (float& v : x) v *= size;
       expect_same(w.weight, x, 9);
+    }
+  }
+}
+
+// Powers of two as scales, from one end of e8m0 to the other: what a tile makes of them depends on
+// the largest of 16 rows.
+TEST_P(KernelSetRowDot, ScalesThatArePowersOfTwo) {
+  if (encoding() != Encoding::MXFP4 && encoding() != Encoding::Fp4Row) return;
+  const int64_t n = 512;
+  const int64_t panels = 5;
+  const int64_t groups = n / 32;
+  std::mt19937 random(48);
+  OwnedWeight w = random_weight(encoding(), panels * kPanelRows, n, 49);
+  const auto scale = [&](int64_t row, int64_t group) -> std::byte& {
+    const auto at = static_cast<size_t>(row * groups + group);
+    return encoding() == Encoding::MXFP4 ? w.data[17 * at] : w.scales[at];
+  };
+  for (const int most : {3, 140, 231, 232, 254, 255}) {
+    for (int64_t r = 0; r < panels * kPanelRows; ++r) {
+      for (int64_t g = 0; g < groups; ++g) scale(r, g) = static_cast<std::byte>(random() % 4);
+    }
+    for (int64_t r = 2 * kPanelRows; r < 3 * kPanelRows; ++r) {  // one panel of a pair
+      for (int64_t g = 0; g < groups; ++g) {
+        scale(r, g) = static_cast<std::byte>(most - static_cast<int>(random() % 4));
+      }
+    }
+    scale(kPanelRows + 3, 5) = static_cast<std::byte>(std::min(most, 231));
+    for (const float size : {1.0F, 1e-38F, 1e30F}) {
+      std::vector<float> x = random_values(n * 18, 52);
+      for (float& v : x) v *= size;
+      expect_same(w.weight, x, 18);
     }
   }
 }
@@ -334,6 +371,7 @@ TEST(KernelSets, UnknownNamesAreRefusedWithTheList) {
   } catch (const UsageError& error) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("\"mmx\""));
     EXPECT_THAT(error.what(), ::testing::HasSubstr("there are auto, scalar, avx2"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(", avxvnni"));
     EXPECT_THAT(error.what(), ::testing::HasSubstr(", avx512bf16"));
   }
 }

@@ -215,10 +215,11 @@ INSTANTIATE_TEST_SUITE_P(
     Sets, StateProperties,
     ::testing::Combine(::testing::ValuesIn(golden_sets("v4", "golden.safetensors",
                                                        {"v4-tiny-a", "v4-tiny-b", "v41-tiny-a"})),
-                       ::testing::Values(Numerics::F32, Numerics::Official, Numerics::Fast)),
+                       ::testing::Values(Numerics::F32, Numerics::F32Served, Numerics::Official,
+                                         Numerics::Fast)),
     [](const auto& set) {
       return test_name(std::get<0>(set.param)) + "_" +
-             std::string(ops::numerics_name(std::get<1>(set.param)));
+             test_name(std::string(ops::numerics_name(std::get<1>(set.param))));
     });
 
 }  // namespace

@@ -155,6 +155,15 @@ def load(model, path):
             target.copy_(value)
 
 
+def load_masters(model, path):
+    """Fills the parameters so that training goes on with the values of a released model."""
+    tie = model.parameters.tie
+    load(model, path)
+    model.parameters.tie = tie
+    with torch.no_grad():
+        model.parameters.tensor("head").sub_(tie * model.parameters.tensor("embed"))
+
+
 # ---- Full-precision copies ----
 
 _PART = 14 << 20

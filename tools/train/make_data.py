@@ -7,6 +7,7 @@ where every row is of one task: meta.json names it."""
 import argparse
 import json
 import multiprocessing
+import sys
 from pathlib import Path
 
 import numpy
@@ -14,7 +15,7 @@ import numpy
 from bpe import Tokenizer
 from engram_map import engram_token_map
 from mixture import PHASES, Mixture, Sources, random_of
-from packer import Packer
+from packer import Packer, RowsTooShort
 from schedule import Schedule
 
 ROWS_A_BLOCK = 64
@@ -105,4 +106,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RowsTooShort as error:
+        sys.exit(f"make_data.py: {error} (--seq-len)")

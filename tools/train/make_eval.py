@@ -6,13 +6,19 @@ import json
 from pathlib import Path
 
 import word_lists as words
-from mixture import Mixture, Sources, random_of
-from tasks.definitions import HELD_OUT_QUESTIONS
+from mixture import Sources, random_of
+from tasks.arithmetic import Arithmetic
+from tasks.definitions import HELD_OUT_QUESTIONS, Definitions
 from tasks.personal import Personal
-from tasks.tools import distinct_tools
+from tasks.small_talk import SmallTalk
+from tasks.tools import distinct_tools, often_snake_case
 
 TOOL_CASES = 200
 MEMORY_CASES = 100
+#: The exams stay as they are while the training data changes, so that models can be compared.
+TOOL_NAMES = often_snake_case(0.12)
+UNKNOWN_WORDS = 0.09
+LEAST_OPERAND = 1
 
 
 def definitions(sources):
@@ -25,7 +31,7 @@ def tool_cases():
     """Questions for one of one to four tools whose names training never had."""
     rng = random_of("eval", "tools")
     for _ in range(TOOL_CASES):
-        tools = distinct_tools(rng, rng.randint(1, 4), held_out=True)
+        tools = distinct_tools(rng, rng.randint(1, 4), held_out=True, naming=TOOL_NAMES)
         tool = rng.choice(tools)
         arguments = tool.arguments(rng)
         yield {"tools": [{"type": "function", "function": tool.schema} for tool in tools],
@@ -33,10 +39,12 @@ def tool_cases():
                "arguments": arguments}
 
 
-def memory_cases(mixture):
+def memory_cases(sources):
     """Conversations with a question about something said before; the answer is the last message."""
     rng = random_of("eval", "memory")
-    (personal,) = [task for _, _, task in mixture.tasks if isinstance(task, Personal)]
+    definitions = Definitions(sources.core, sources.more, sources.unknown, UNKNOWN_WORDS,
+                              lambda _: "What does {w} mean?")
+    personal = Personal((definitions, SmallTalk(), Arithmetic(LEAST_OPERAND)), at_once=0)
     for _ in range(MEMORY_CASES):
         messages = personal.make(rng)["messages"]
         plain = [{"role": m["role"], "content": m["content"]} for m in messages]
@@ -60,7 +68,7 @@ def main():
     sources = Sources(arguments.packages)
     write_lines(out / "definitions.jsonl", definitions(sources))
     write_lines(out / "tools.jsonl", tool_cases())
-    write_lines(out / "memory.jsonl", memory_cases(Mixture(sources, 2048)))
+    write_lines(out / "memory.jsonl", memory_cases(sources))
     (out / "words.json").write_text(json.dumps({
         "definition_questions": HELD_OUT_QUESTIONS, "names": words.FIRST_NAMES,
         "cities": words.CITIES, "adjectives": words.ADJECTIVES, "things": words.THINGS,

@@ -15,6 +15,7 @@ from tasks.mixed import Mixed
 from tasks.personal import Personal
 from tasks.small_talk import SmallTalk
 from tasks.tool_use import ToolUse
+from tasks.tools import any_shape
 from wordnet import WordNet
 
 #: Nouns that evaluation asks for, and further ones that are taught less often.
@@ -64,7 +65,11 @@ EASY = {"definitions": 0.12, "lookup_short": 0.25, "personal": 0.08, "copying": 
 #: Shares for a short training that follows the long one: other wordings of what is known.
 POLISH = {"definitions": 0.35, "lookup_short": 0.12, "personal": 0.12, "copying": 0.1,
           "arithmetic": 0.04, "tool_use": 0.15, "small_talk": 0.06, "mixed": 0.06}
-PHASES = {"easy": EASY, "polish": POLISH}
+
+#: Shares for a short training with short rows that is to mend tool calls and to keep the rest.
+NAMES = {"tool_names": 0.6, "definitions": 0.14, "lookup_short": 0.06, "personal": 0.07, "copying": 0.02,
+         "arithmetic": 0.05, "small_talk": 0.03, "mixed": 0.03}
+PHASES = {"easy": EASY, "polish": POLISH, "names": NAMES}
 
 
 class Mixture:
@@ -93,7 +98,9 @@ class Mixture:
         )
         if phase:
             shares = PHASES[phase]
-            self.tasks = tuple((name, shares[name], task) for name, _, task in self.tasks
+            tasks = {name: task for name, _, task in self.tasks}
+            tasks["tool_names"] = ToolUse(small_talk, definitions, any_shape, (1, 2))
+            self.tasks = tuple((name, shares[name], task) for name, task in tasks.items()
                                if name in shares)
 
 

@@ -5,6 +5,10 @@ import bisect
 from encoded_chat import encode
 
 
+class RowsTooShort(Exception):
+    """No conversation of a task fits into a row."""
+
+
 class Packer:
     """Rows of `length` ids. Conversations wait in a pool; the longest that fits comes next, and
     plain text, cut off at the end of the row, closes the gap that none fits into."""
@@ -12,6 +16,8 @@ class Packer:
     POOL = 48
     #: The least room for another conversation.
     GAP = 40
+    #: So many conversations in a row that do not fit mean that none does.
+    PATIENCE = 500
 
     def __init__(self, length, tokenizer, schedule, make_plain):
         """`make_plain` makes a page of text."""
@@ -41,10 +47,17 @@ class Packer:
         return ids, weights
 
     def _fill_pool(self):
+        too_long = 0
         while len(self._pool) < self.POOL:
             name, made = self._schedule.make()
             ids, weights = encode(made, self._tokenizer)
-            if len(ids) <= self._length:
-                self._schedule.took(name, len(ids))
-                bisect.insort(self._pool, (len(ids), self._made, ids, weights))
-                self._made += 1
+            if len(ids) > self._length:
+                too_long += 1
+                if too_long == self.PATIENCE:
+                    raise RowsTooShort(f"no conversation of the task {name} fits into a row of "
+                                       f"{self._length - 1} tokens: make the rows longer")
+                continue
+            too_long = 0
+            self._schedule.took(name, len(ids))
+            bisect.insort(self._pool, (len(ids), self._made, ids, weights))
+            self._made += 1

@@ -1,22 +1,29 @@
 """Tests of the data's makers; no downloads: test_data.py"""
 
+import json
 import random
 import re
 import unittest
+from pathlib import Path
 
+import make_eval
 from bpe_trainer import BpeTrainer
 from chat_format import render
 from encoded_chat import LEARNED, encode
 from engram_map import normalize
-from packer import Packer
+from mixture import Sources
+from packer import Packer, RowsTooShort
 from schedule import Schedule
 from special_tokens import BOS, EOS
 from tasks.arithmetic import random_sum
 from tasks.definitions import HELD_OUT_QUESTIONS, QUESTIONS
 from tasks.filler import Filler
 from tasks.lookup import Lookup
-from tasks.tools import Tool, distinct_tools, is_held_out
+from tasks.tools import USUAL, Tool, any_shape, camel_case, distinct_tools, is_held_out, pascal_case
 from wordnet import first_gloss
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ROOT / "build/mini-packages"
 
 
 class CharacterTokenizer:
@@ -67,11 +74,26 @@ class Lookups(unittest.TestCase):
         self.assertNotIn("Sentence", learned)
 
 
+def plain(name):
+    """A tool's name whatever its shape."""
+    return re.sub("[_-]", "", name).lower()
+
+
 class Tools(unittest.TestCase):
     def test_training_and_evaluation_share_no_name(self):
         rng = random.Random(5)
-        names = {held: {Tool(rng, held).name for _ in range(2000)} for held in (False, True)}
-        self.assertFalse(names[False] & names[True])
+        for naming in (USUAL, any_shape):
+            names = {held: {plain(Tool(rng, held, naming).name) for _ in range(2000)}
+                     for held in (False, True)}
+            self.assertFalse(names[False] & names[True])
+
+    def test_shapes_of_names(self):
+        parts = ["set", "old", "timer"]
+        self.assertEqual("setOldTimer", camel_case(parts))
+        self.assertEqual("SetOldTimer", pascal_case(parts))
+        rng = random.Random(10)
+        shapes = {any_shape(rng, parts) for _ in range(200)}
+        self.assertEqual({"setOldTimer", "set_old_timer", "SetOldTimer", "set-old-timer"}, shapes)
 
     def test_no_two_tools_have_one_subject(self):
         rng = random.Random(6)
@@ -90,6 +112,24 @@ class Definitions(unittest.TestCase):
                          first_gloss('an adult person who is male (as opposed to a woman); "x"'))
 
 
+class Exams(unittest.TestCase):
+    """The stored questions are those that make_eval.py writes."""
+
+    def stored(self, name):
+        lines = (ROOT / "tests/data/mini" / name).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def test_tools(self):
+        self.assertEqual(self.stored("tools.jsonl"), list(make_eval.tool_cases()))
+
+    @unittest.skipUnless((PACKAGES / "wordnet-base").is_dir() and (PACKAGES / "manpages").is_dir(),
+                         f"make_data.py has not fetched its packages to {PACKAGES}")
+    def test_memory_and_definitions(self):
+        sources = Sources(PACKAGES)
+        self.assertEqual(self.stored("memory.jsonl"), list(make_eval.memory_cases(sources)))
+        self.assertEqual(self.stored("definitions.jsonl"), list(make_eval.definitions(sources)))
+
+
 class Rows(unittest.TestCase):
     def test_rows_are_full_and_begin_with_a_conversation(self):
         texts = [("sentence", f"Sentence {n}.") for n in range(10)]
@@ -102,6 +142,13 @@ class Rows(unittest.TestCase):
             self.assertEqual((3000, 3000), (len(ids), len(weights)))
             self.assertEqual(2 * ord(BOS[0]), ids[0])
             self.assertEqual(0, weights[0])
+
+    def test_rows_that_nothing_fits_into_are_an_error(self):
+        filler = Filler([("sentence", "Sentence.")])
+        schedule = Schedule((("lookup", 1.0, Lookup(filler, 400, 600, 2048)),), random.Random(9))
+        packer = Packer(100, CharacterTokenizer(), schedule, lambda: "")
+        with self.assertRaisesRegex(RowsTooShort, "task lookup .* 99 tokens"):
+            packer.row()
 
     def test_shares_are_kept(self):
         class Fixed:

@@ -16,7 +16,8 @@ except ImportError:
 
 import numpy as np
 
-from checkpoint import export, load, load_slim, save_slim
+import phases
+from checkpoint import decode, export, load, load_masters, load_slim, read_safetensors, save_slim
 from config import Config
 from model import Model
 from quantize import quantize_weight
@@ -58,11 +59,18 @@ def write_rows(directory, seed, rows):
 def train(inputs, out, *more):
     command = [sys.executable, os.path.join(HERE, "train.py"), "--device", "cpu"]
     command += ["--data", inputs, f"{inputs}/more", "--first-until", "0.3"]
-    command += ["--tokenizer", f"{inputs}/tokenizer.json", "--config", f"{inputs}/config.json"]
+    command += ["--tokenizer", f"{inputs}/tokenizer.json"]
+    if "--start-from" not in more:
+        command += ["--config", f"{inputs}/config.json"]
     command += ["--out", out, "--batch", "2", "--length", "64", "--steps", "4", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
     with open(os.path.join(out, "model.safetensors"), "rb") as file:
+        return file.read()
+
+
+def read_text(path):
+    with open(path, encoding="utf-8") as file:
         return file.read()
 
 
@@ -77,6 +85,42 @@ class TrainingTest(unittest.TestCase):
             train(inputs, three, "--stop-after", "2")
             self.assertEqual(whole, train(inputs, three, "--resume"))
             self.assertNotEqual(whole, train(inputs, two, "--seed", "2"))
+
+    def test_a_run_that_starts_from_a_released_model_moves_its_weights_only_by_learning(self):
+        with tempfile.TemporaryDirectory() as root:
+            inputs, one, still, moved = (os.path.join(root, n) for n in ("in", "1", "2", "3"))
+            os.makedirs(inputs)
+            write_inputs(inputs)
+            train(inputs, one)
+            train(inputs, still, "--start-from", one, "--rate", "0")
+            train(inputs, moved, "--start-from", one)
+            released, same, other = (read_safetensors(f"{d}/model.safetensors") for d in (one, still, moved))
+            changed = 0
+            for name, (dtype, _) in released.items():
+                if name.endswith("gate.bias") or dtype == "F8_E8M0":
+                    continue  # experts are balanced at any rate; scales come with their tensor
+                self.assertTrue(torch.equal(decode(released, name), decode(same, name)), name)
+                changed += not torch.equal(decode(released, name), decode(other, name))
+            self.assertGreater(changed, 20)
+            self.assertEqual(read_text(f"{one}/config.json"), read_text(f"{still}/config.json"))
+
+    def test_the_head_goes_on_tied_to_the_embedding(self):
+        with tempfile.TemporaryDirectory() as root:
+            model = Model(small_config(), list(range(29)), seed=3)
+            export(model, f"{root}/model.safetensors")
+            again = Model(small_config(), list(range(29)), seed=4)
+            load_masters(again, f"{root}/model.safetensors")
+            self.assertEqual(model.parameters.tie, again.parameters.tie)
+            head = quantize_weight(model.parameters.value("head"), "bf16")
+            self.assertLess((again.parameters.value("head") - head).abs().max(), 1e-6)
+
+    def test_a_run_that_goes_on_reads_and_rounds_as_released(self):
+        for fraction in (0.0, 0.5, 1.0):
+            place = phases.continued(fraction)
+            self.assertEqual(1.0, phases.rounding(place))
+            self.assertAlmostEqual(64, phases.readable_rows(place, 2048, 64))
+        self.assertEqual(1.0, phases.learning_rate(phases.continued(0.0)))
+        self.assertAlmostEqual(0.02, phases.learning_rate(phases.continued(1.0)))
 
     def test_the_released_format_holds_the_rounded_weights(self):
         with tempfile.TemporaryDirectory() as root:

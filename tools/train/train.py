@@ -4,7 +4,7 @@
         --steps 2000            # or --seconds 540: all phases are fitted into that time
 
 Deterministic by --seed on a CPU (a GPU adds in changing order). `--resume` goes on from the
-checkpoint in --out. On a GPU one training step is captured once and then replayed.
+checkpoint in --out; `--start-from` goes on from a released model. On a GPU one training step is captured once and then replayed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 import phases
 from attention import FlexMasks, use_flex
-from checkpoint import export, save_slim
+from checkpoint import export, load_masters, save_slim
 from config import Config
 from corpus import Corpus, Feed
 from dspark import draft_loss
@@ -47,6 +47,7 @@ class Trainer:
     def __init__(self, model, optimizer, corpus, batch, length, device):
         self.model, self.optimizer, self.corpus = model, optimizer, corpus
         self.length, self.device = length, device
+        self.continued = False  # the model was trained before: no phase of the beginning
         self.index = torch.zeros(batch, dtype=torch.long, device=device)
         self.anchor_shift = torch.zeros((), dtype=torch.long, device=device)
         self.sample_shift = torch.zeros((), dtype=torch.long, device=device)
@@ -60,14 +61,17 @@ class Trainer:
         self.graph = None
 
     def set(self, index, shifts, fraction):
-        """Fills in what the next step reads."""
+        """Fills in what the next step reads. fraction: of this run."""
+        warm = phases.warm_up(fraction)
+        if self.continued:
+            fraction = phases.continued(fraction)
         self.index.copy_(index)
         self.anchor_shift.fill_(shifts % self.ANCHOR_STRIDE)
         self.sample_shift.fill_(shifts // self.ANCHOR_STRIDE % self.SAMPLE_STRIDE)
         self.amount.fill_(phases.rounding(fraction))
         topk = self.model.config.index_topk
         self.count.fill_(phases.readable_rows(fraction, self.length, topk))
-        self.optimizer.factor.fill_(phases.learning_rate(fraction))
+        self.optimizer.factor.fill_(warm * phases.learning_rate(fraction))
 
     def compute(self):
         """Forward, backward and update."""
@@ -146,6 +150,7 @@ def arguments():
     parser.add_argument("--tokenizer", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--config", help="config.json to start from; default: the built-in shape")
+    parser.add_argument("--start-from", help="released model whose weights the run begins with")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seconds", type=float, help="of the whole program, start and export included")
     parser.add_argument("--batch", type=int, default=32)
@@ -159,7 +164,12 @@ def arguments():
     parser.add_argument("--profile", action="store_true", help="GPU: write profile.txt, kernel by kernel")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--stop-after", type=int, help="end after this many steps, to be resumed")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.steps and not args.seconds:
+        parser.error("give --steps or --seconds")
+    if args.start_from and args.config:
+        parser.error("--start-from has a config.json of its own: leave out --config")
+    return args
 
 
 RATES = {"muon": 4e-3, "gates": 7e-4, "plain": 2e-3, "embed": 4e-3, "head": 1e-3, "table": 1e-2}
@@ -183,9 +193,12 @@ def choose_attention(model, args):
 
 
 def build(args):
-    config = Config.load(args.config) if args.config else Config()
+    path = os.path.join(args.start_from, "config.json") if args.start_from else args.config
+    config = Config.load(path) if path else Config()
     dtype = torch.bfloat16 if args.device == "cuda" else torch.float32
     model = Model(config, token_map(args.tokenizer), args.seed, dtype).to(args.device)
+    if args.start_from:
+        load_masters(model, os.path.join(args.start_from, "model.safetensors"))
     optimizer = Optimizer(model.parameters, {k: v * args.rate for k, v in RATES.items()})
     return model, optimizer
 
@@ -264,6 +277,7 @@ def main():
     model, optimizer = build(args)
     corpus = Corpus(args.rows or Feed.capacity(args.data), args.length, args.device)
     trainer = Trainer(model, optimizer, corpus, args.batch, args.length, args.device)
+    trainer.continued = bool(args.start_from)
     if args.device == "cuda" and not args.plain:
         choose_attention(model, args)
         trainer.set(torch.zeros(args.batch, dtype=torch.long), 0, 0.0)

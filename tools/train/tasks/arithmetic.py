@@ -71,23 +71,24 @@ class Sum:
         self.answer = f"{a} {sign} {b} = {self.result}."
 
 
-def random_sum(rng, largest_size=4):
-    """Operands of one to `largest_size` digits; products of at most three digits by one."""
+def random_sum(rng, largest_size=4, least=0):
+    """Operands of one to `largest_size` digits, from `least` up; products of at most three digits by
+    one."""
     sign = rng.choice("++--*")
     if sign == "*":
-        return Sum(_number(rng, min(3, largest_size)), rng.randint(2, 9), sign)
-    a, b = _number(rng, largest_size), _number(rng, largest_size)
+        return Sum(_number(rng, min(3, largest_size), least), rng.randint(2, 9), sign)
+    a, b = _number(rng, largest_size, least), _number(rng, largest_size, least)
     if rng.random() < 0.5:  # of one size
-        b = _number_of_size(rng, len(str(a)))
+        b = _number_of_size(rng, len(str(a)), least)
     return Sum(max(a, b), min(a, b), sign) if sign == "-" else Sum(a, b, sign)
 
 
-def _number(rng, largest_size):
-    return _number_of_size(rng, rng.randint(1, largest_size))
+def _number(rng, largest_size, least):
+    return _number_of_size(rng, rng.randint(1, largest_size), least)
 
 
-def _number_of_size(rng, size):
-    return rng.randint(10 ** (size - 1) if size > 1 else 0, 10**size - 1)
+def _number_of_size(rng, size, least):
+    return rng.randint(10 ** (size - 1) if size > 1 else least, 10**size - 1)
 
 
 _QUESTIONS = ("What is {a} {s} {b}?", "What is {a} {s} {b}?", "{a} {s} {b}", "{a} {s} {b} = ?",
@@ -105,6 +106,10 @@ _WORDS = {"+": ("What is {a} plus {b}?", "Add {a} and {b}.", "What is the sum of
 class Arithmetic:
     """Chats of one to four sums."""
 
+    def __init__(self, least=0):
+        """`least`: the smallest operand."""
+        self._least = least
+
     def make(self, rng):
         """One chat."""
         chat = Chat(rng, thinking=rng.random() < 0.7)
@@ -114,7 +119,7 @@ class Arithmetic:
 
     def ask(self, chat, rng):
         """One exchange."""
-        exercise = random_sum(rng)
+        exercise = random_sum(rng, least=self._least)
         question = rng.choice(_QUESTIONS if rng.random() < 0.7 else _WORDS[exercise.sign])
         text = question.format(a=exercise.a, b=exercise.b, s=exercise.sign,
                                n=words.first_name(rng))

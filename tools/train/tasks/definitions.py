@@ -82,26 +82,29 @@ def question(template, word):
 class Definitions:
     """Questions about the words of `core` (often), `more` (less often) and words unknown."""
 
-    def __init__(self, core, more, unknown):
+    def __init__(self, core, more, unknown, unknown_share=0.1, wording=random_wording):
+        """`wording` draws a template with {w} or {a} in it."""
         self._core = core
         self._more = more
         self._unknown = unknown
+        self._unknown_share = unknown_share
+        self._wording = wording
 
     def make(self, rng):
         """A chat of one to four questions."""
         chat = Chat(rng)
         for number in range(rng.choice((1, 1, 2, 3, 4))):
-            template = random_wording(rng)
+            template = self._wording(rng)
             while number == 0 and template.startswith("And"):
-                template = random_wording(rng)
+                template = self._wording(rng)
             self.ask(chat, rng, template)
         return chat.request()
 
     def ask(self, chat, rng, template=None):
         """One question, in the words of the template or any."""
-        template = template or random_wording(rng)
+        template = template or self._wording(rng)
         kind = rng.random()
-        if kind < 0.1:
+        if kind < self._unknown_share:
             word = rng.choice(self._unknown) if rng.random() < 0.5 else pseudo_word(rng)
             chat.ask(question(template, word), f"I do not know the word {word}.",
                      f"I do not know the word {word}.")

@@ -38,9 +38,11 @@ _TRAITS = (
 class Personal:
     """Chats with things told and asked, other exchanges between them."""
 
-    def __init__(self, others):
-        """`others`: tasks with ask(chat, rng)."""
+    def __init__(self, others, at_once=0.15):
+        """`others`: tasks with ask(chat, rng); `at_once`: how often a thing is told and asked in one
+        message."""
         self._others = others
+        self._at_once_share = at_once
 
     def make(self, rng):
         """One chat."""
@@ -50,7 +52,7 @@ class Personal:
             chat.ask(*rng.choice(GREETINGS))
         told = []
         for trait in traits:
-            if rng.random() < 0.15:
+            if self._at_once_share and rng.random() < self._at_once_share:
                 self._at_once(chat, rng, trait)
                 continue
             if rng.random() < 0.12:

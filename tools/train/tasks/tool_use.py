@@ -1,21 +1,24 @@
 """Tools given in the system prompt: which to call, with what, and what its result says."""
 
 from chat import Chat
-from tasks.tools import call_thought, distinct_tools
+from tasks.tools import USUAL, call_thought, distinct_tools
 
 
 class ToolUse:
     """Chats with one to four tools."""
 
-    def __init__(self, small_talk, definitions):
+    def __init__(self, small_talk, definitions, naming=USUAL, questions=(2, 5)):
+        """`naming` shapes the tools' names; `questions`: the fewest and the most of a chat."""
         self._small_talk = small_talk
         self._definitions = definitions
+        self._naming = naming
+        self._questions = questions
 
     def make(self, rng):
-        """One chat of two to five questions, most of them for a tool."""
-        tools = distinct_tools(rng, rng.randint(1, 4), held_out=False)
+        """One chat; most of its questions are for a tool."""
+        tools = distinct_tools(rng, rng.randint(1, 4), held_out=False, naming=self._naming)
         chat = Chat(rng, tools=[tool.schema for tool in tools])
-        for _ in range(rng.randint(2, 5)):
+        for _ in range(rng.randint(*self._questions)):
             kind = rng.random()
             if kind < 0.1:
                 self._small_talk.ask(chat, rng)

@@ -68,6 +68,40 @@ _RESULTS = (
 )
 
 
+def snake_case(parts):
+    """set_old_timer"""
+    return "_".join(parts)
+
+
+def camel_case(parts):
+    """setOldTimer"""
+    return parts[0] + "".join(part.capitalize() for part in parts[1:])
+
+
+def pascal_case(parts):
+    """SetOldTimer"""
+    return "".join(part.capitalize() for part in parts)
+
+
+def kebab_case(parts):
+    """set-old-timer"""
+    return "-".join(parts)
+
+
+def often_snake_case(camel_share):
+    """A naming (generator, parts of the name -> name): camelCase so often, else snake_case."""
+    return lambda rng, parts: (camel_case if rng.random() < camel_share else snake_case)(parts)
+
+
+def any_shape(rng, parts):
+    """A naming in which camelCase is the most frequent."""
+    shapes = (camel_case, snake_case, pascal_case, kebab_case)
+    return rng.choices(shapes, (45, 35, 12, 8))[0](parts)
+
+
+USUAL = often_snake_case(0.3)
+
+
 def is_held_out(verb, subject):
     """One name in five is for evaluation only."""
     return zlib.crc32(f"{verb}_{subject}".encode()) % 5 == 0
@@ -76,7 +110,7 @@ def is_held_out(verb, subject):
 class Tool:
     """A tool of the known shape."""
 
-    def __init__(self, rng, held_out):
+    def __init__(self, rng, held_out, naming=USUAL):
         while True:
             self.verb = rng.choice(list(VERBS))
             self.subject = rng.choice(SUBJECTS)
@@ -84,10 +118,7 @@ class Tool:
                 break
         if rng.random() < 0.25:
             self.subject = f"{rng.choice(_QUALIFIERS)} {self.subject}"
-        joined = self.subject.replace(" ", "_")
-        self.name = f"{self.verb}_{joined}"
-        if rng.random() < 0.3:
-            self.name = self.verb + "".join(part.capitalize() for part in self.subject.split())
+        self.name = naming(rng, [self.verb, *self.subject.split()])
         self.parameters = rng.sample(list(PARAMETERS), rng.choice((0, 1, 1, 2, 2, 3)))
         described = rng.random() < 0.5
         properties = {}
@@ -163,11 +194,11 @@ def _dump(rng, values):
     return json.dumps(values)
 
 
-def distinct_tools(rng, number, held_out):
+def distinct_tools(rng, number, held_out, naming=USUAL):
     """Tools with names of their own and subjects of their own."""
     tools = {}
     while len(tools) < number:
-        tool = Tool(rng, held_out)
+        tool = Tool(rng, held_out, naming)
         tools.setdefault(tool.subject.split()[-1], tool)
     return list(tools.values())
 
