@@ -19,7 +19,7 @@ constexpr int64_t kPart = 16;  // pieces whose panel and tile stay in the first 
 /// FP8 again, with its NaNs.
 LETHE_NEON_INLINE void put_nans(const std::byte* codes, float* out) noexcept {
   for (int64_t i = 0; i < kPiece; ++i) {
-    if ((codes[i] & std::byte{0x7f}) == std::byte{0x7f}) out[i] = __builtin_nanf("");
+    if ((static_cast<uint8_t>(codes[i]) & 0x7f) == 0x7f) out[i] = __builtin_nanf("");
   }
 }
 struct NanFp8Cursor : Fp8Cursor {

@@ -9,15 +9,8 @@ namespace lethe::kernels {
 
 namespace {
 
+/// Vector 2 t + q: token t with rows 4 q .. 4 q + 3.
 struct Sdot {
-  struct Sums {
-    int32x4_t v[kTokens][2];  // lanes are rows
-  };
-  LETHE_NEON_INLINE static void clear(Sums& sums) noexcept {
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) sums.v[t][0] = sums.v[t][1] = vdupq_n_s32(0);
-  }
-
   /// [4 columns][2 quads]: dword r is 4 codes of a row.
   LETHE_NEON_INLINE static void store(const int8x16_t* rows, int8_t* out, int quad) noexcept {
     const float32x4_t dwords[4] = {vreinterpretq_f32_s8(rows[0]), vreinterpretq_f32_s8(rows[1]),
@@ -30,7 +23,8 @@ struct Sdot {
     }
   }
 
-  LETHE_NEON_INLINE static void add_half(const int8_t* w, const int8_t* x, Sums& sums) noexcept {
+  LETHE_NEON_INLINE static void add_half(const int8_t* w, const int8_t* x,
+                                         int32x4_t* sums) noexcept {
     int8x16_t codes[kTokens];
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) codes[t] = vld1q_s8(x + kGroup * t);
@@ -42,19 +36,25 @@ struct Sdot {
   /// Adds 4 columns, those in lane kLane of the tokens' vectors.
   template <int kLane>
   LETHE_NEON_INLINE static void add_columns(const int8_t* w, const int8x16_t* x,
-                                            Sums& sums) noexcept {
+                                            int32x4_t* sums) noexcept {
     const int8x16_t low = vld1q_s8(w + 32 * kLane);
     const int8x16_t high = vld1q_s8(w + 32 * kLane + 16);
 #pragma GCC unroll 4
     for (int t = 0; t < kTokens; ++t) {
-      sums.v[t][0] = vdotq_laneq_s32(sums.v[t][0], low, x[t], kLane);
-      sums.v[t][1] = vdotq_laneq_s32(sums.v[t][1], high, x[t], kLane);
+      sums[2 * t] = vdotq_laneq_s32(sums[2 * t], low, x[t], kLane);
+      sums[2 * t + 1] = vdotq_laneq_s32(sums[2 * t + 1], high, x[t], kLane);
     }
   }
 
-  template <int t, int q>
-  LETHE_NEON_INLINE static int32x4_t rows_of(const Sums& sums) noexcept {
-    return sums.v[t][q];
+  LETHE_NEON_INLINE static float32x4_t rows(const float* p, int i) noexcept {
+    return vld1q_f32(p + 4 * (i % 2));
+  }
+  LETHE_NEON_INLINE static float32x4_t tokens(const float* p, int i) noexcept {
+    return vdupq_n_f32(p[i / 2]);
+  }
+  LETHE_NEON_INLINE static void put(const float32x4_t* totals, float (*out)[8]) noexcept {
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) vst1q_f32(out[i / 2] + 4 * (i % 2), totals[i]);
   }
 };
 

@@ -12,13 +12,13 @@
 // From the sums of a group on, lanes are rows. Group values are added group by group in a lane,
 // which is row order (kernels/row_dot.h).
 //
-// Dots has
-//   Sums, clear(sums)                of 8 rows with 4 tokens
-//   store(rows, out, quad)           16 codes of 4 rows to the 8 vectors of their octet, as its
-//                                    first (0) or last (1) rows
-//   add_half(w, x, sums)             adds 16 columns; x: the first token's, kGroup bytes from one
-//                                    token to the next
-//   rows_of<token, quad>(sums)       the sums of 4 rows with a token
+// Dots says how the products of 8 rows with 4 tokens lie in 8 vectors; it has
+//   store(rows, out, quad)   16 codes of 4 rows to the 8 vectors of their octet, as its first (0)
+//                            or last (1) rows
+//   add_half(w, x, sums)     adds 16 columns; x: the first token's, kGroup bytes from one to the
+//                            next
+//   rows(p, i), tokens(p, i) what of 8 numbers, one for each row, or of 4, belongs to vector i
+//   put(totals, out)         to [token][row]
 
 namespace lethe::kernels {
 namespace {
@@ -122,78 +122,72 @@ void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) 
 
 // --- multiplying
 
-/// values = scales * sums of 4 rows with token t, or, kAdd, values + scales * sums.
-template <typename Dots, bool kAdd, int t, int q>
-LETHE_NEON_INLINE void scale(const typename Dots::Sums& sums, float32x4_t scales,
-                             float32x4_t (*values)[2]) noexcept {
-  const float32x4_t product = vmulq_f32(scales, vcvtq_f32_s32(Dots::template rows_of<t, q>(sums)));
-  values[t][q] = kAdd ? vaddq_f32(values[t][q], product) : product;
-}
+constexpr int kVectors = 8;  // 8 rows with 4 tokens, in the order of Dots
+
+/// values = scales of rows * sums, or, kAdd, values + scales * sums.
 template <typename Dots, bool kAdd>
-LETHE_NEON_INLINE void scale(const typename Dots::Sums& sums, const float* scales,
-                             float32x4_t (*values)[2]) noexcept {
-  const float32x4_t low = vld1q_f32(scales);
-  scale<Dots, kAdd, 0, 0>(sums, low, values);
-  scale<Dots, kAdd, 1, 0>(sums, low, values);
-  scale<Dots, kAdd, 2, 0>(sums, low, values);
-  scale<Dots, kAdd, 3, 0>(sums, low, values);
-  const float32x4_t high = vld1q_f32(scales + 4);
-  scale<Dots, kAdd, 0, 1>(sums, high, values);
-  scale<Dots, kAdd, 1, 1>(sums, high, values);
-  scale<Dots, kAdd, 2, 1>(sums, high, values);
-  scale<Dots, kAdd, 3, 1>(sums, high, values);
+LETHE_NEON_INLINE void scale(const int32x4_t* sums, const float* scales,
+                             float32x4_t* values) noexcept {
+#pragma GCC unroll 8
+  for (int i = 0; i < kVectors; ++i) {
+    const float32x4_t product = vmulq_f32(Dots::rows(scales, i), vcvtq_f32_s32(sums[i]));
+    values[i] = kAdd ? vaddq_f32(values[i], product) : product;
+  }
 }
 
-/// A group's values of 8 rows and 4 tokens, before the tokens' scales.
+LETHE_NEON_INLINE void clear(int32x4_t* sums) noexcept {
+#pragma GCC unroll 8
+  for (int i = 0; i < kVectors; ++i) sums[i] = vdupq_n_s32(0);
+}
+
+/// A group's values before the tokens' scales.
 template <typename Dots, bool kHalfScales>
 LETHE_NEON_INLINE void multiply_codes(const int8_t* w, const float* scales, const int8_t* x,
-                                      float32x4_t (*values)[2]) noexcept {
-  typename Dots::Sums sums;
-  Dots::clear(sums);
+                                      float32x4_t* values) noexcept {
+  int32x4_t sums[kVectors];
+  clear(sums);
   Dots::add_half(w, x, sums);
   if constexpr (kHalfScales) {
     scale<Dots, false>(sums, scales, values);
-    Dots::clear(sums);
+    clear(sums);
   }
   Dots::add_half(w + kOctetBytes / 2, x + kGroup / 2, sums);
   scale<Dots, kHalfScales>(sums, kHalfScales ? scales + kPanelRows : scales, values);
 }
 
-/// What the minima take from 4 rows' values with a token.
-template <bool kHalfScales>
-LETHE_NEON_INLINE float32x4_t minima(const float* mins, const Int8TileGroup& x,
-                                     int64_t token) noexcept {
-  if constexpr (!kHalfScales) return vmulq_n_f32(vld1q_f32(mins), x.sums[0][token]);
-  const float32x4_t first = vmulq_n_f32(vld1q_f32(mins), x.sums[1][token]);
-  return vaddq_f32(first, vmulq_n_f32(vld1q_f32(mins + kPanelRows), x.sums[2][token]));
+/// What the minima take from the values of vector i. x: from the first token on.
+template <typename Dots, bool kHalfScales>
+LETHE_NEON_INLINE float32x4_t minima(const float* mins, const float (*sums)[kTileTokens], int64_t t,
+                                     int i) noexcept {
+  const float* const first = sums[kHalfScales ? 1 : 0] + t;
+  const float32x4_t product = vmulq_f32(Dots::rows(mins, i), Dots::tokens(first, i));
+  if constexpr (!kHalfScales) return product;
+  return add_product(product, Dots::rows(mins + kPanelRows, i), Dots::tokens(sums[2] + t, i));
 }
 
 /// Dots of 8 rows, from `octet` on, with 4 tokens from `first` on.
 template <typename Dots, bool kHalfScales, bool kMins>
 LETHE_NEON_INLINE void multiply(const std::byte* panel, int64_t octet, int64_t groups,
                                 const Int8TileGroup* tile, int64_t first,
-                                float32x4_t (*totals)[2]) noexcept {
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) totals[t][0] = totals[t][1] = vdupq_n_f32(0);
+                                float32x4_t* totals) noexcept {
+#pragma GCC unroll 8
+  for (int i = 0; i < kVectors; ++i) totals[i] = vdupq_n_f32(0);
   for (int64_t g = 0; g < groups; ++g, panel += kGroupBytes<kHalfScales, kMins>) {
     const Int8TileGroup& x = tile[g];
     const auto* const w = reinterpret_cast<const int8_t*>(panel + octet * kOctetBytes);
     const auto* const scales = reinterpret_cast<const float*>(panel + kCodeBytes) + 8 * octet;
-    float32x4_t values[kTokens][2];
+    const float* const mins = scales + (kHalfScales ? 2 : 1) * kPanelRows;
+    float32x4_t values[kVectors];
     multiply_codes<Dots, kHalfScales>(w, scales, x.codes[first], values);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      const float token_scale = x.scales[first + t];
-#pragma GCC unroll 2
-      for (int q = 0; q < 2; ++q) {
-        float32x4_t value = vmulq_n_f32(values[t][q], token_scale);
-        if constexpr (kMins) {
-          const float* const mins = scales + (kHalfScales ? 2 : 1) * kPanelRows + 4 * q;
-          const float32x4_t taken = minima<kHalfScales>(mins, x, first + t);
-          value = vsubq_f32(value, vmulq_n_f32(taken, token_scale));
-        }
-        totals[t][q] = vaddq_f32(totals[t][q], value);
+#pragma GCC unroll 8
+    for (int i = 0; i < kVectors; ++i) {
+      const float32x4_t of_tokens = Dots::tokens(x.scales + first, i);
+      float32x4_t value = vmulq_f32(values[i], of_tokens);
+      if constexpr (kMins) {
+        const float32x4_t taken = minima<Dots, kHalfScales>(mins, x.sums, first, i);
+        value = vsubq_f32(value, vmulq_f32(of_tokens, taken));
       }
+      totals[i] = vaddq_f32(totals[i], value);
     }
   }
 }
@@ -203,14 +197,14 @@ void dot(const std::byte* panel, int64_t num_rows, int64_t n, const ActivationTi
          float* out, int64_t out_stride) noexcept {
   for (int64_t first = 0; first < tile.count; first += kTokens) {
     for (int64_t r = 0; r < num_rows; r += 8) {
-      float32x4_t totals[kTokens][2];
+      float32x4_t totals[kVectors];
       multiply<Dots, kHalfScales, kMins>(panel, r / 8, n / kGroup, tile.int8, first, totals);
+      float all[kTokens][8];
+      Dots::put(totals, all);
       const int64_t rows = num_rows - r < 8 ? num_rows - r : 8;
       for (int64_t t = first; t < tile.count && t < first + kTokens; ++t) {
-        float all[8];
-        vst1q_f32(all, totals[t - first][0]);
-        vst1q_f32(all + 4, totals[t - first][1]);
-        __builtin_memcpy(out + t * out_stride + r, all, sizeof(float) * static_cast<size_t>(rows));
+        __builtin_memcpy(out + t * out_stride + r, all[t - first],
+                         sizeof(float) * static_cast<size_t>(rows));
       }
     }
   }

@@ -55,6 +55,10 @@ PeakProbe make_probe([[maybe_unused]] std::string_view set) noexcept {
   if (avxvnni) install_avxvnni_peak_probe(probe);
   if (avx512) install_avx512_peak_probe(probe);
   if (avx512bf16) install_avx512bf16_peak_probe(probe);
+#elif defined(__aarch64__)
+  const bool i8mm = set == "neon-i8mm";
+  if (i8mm || set == "neon") install_neon_peak_probe(probe);
+  if (i8mm) install_neoni8mm_peak_probe(probe);
 #endif
   return probe;
 }
@@ -72,9 +76,13 @@ const PeakProbe& peak_probe(const KernelTable& set) noexcept {
   static const PeakProbe avxvnni = make_probe("avxvnni");
   static const PeakProbe avx512 = make_probe("avx512");
   static const PeakProbe avx512bf16 = make_probe("avx512bf16");
+  static const PeakProbe neon = make_probe("neon");
+  static const PeakProbe neon_i8mm = make_probe("neon-i8mm");
   if (set.name == "avx512bf16" || set.name == "avx512bf16-attention") return avx512bf16;
   if (set.name == "avx512") return avx512;
   if (set.name == "avxvnni") return avxvnni;
+  if (set.name == "neon") return neon;
+  if (set.name == "neon-i8mm") return neon_i8mm;
   return set.name == "avx2" ? avx2 : scalar;
 }
 

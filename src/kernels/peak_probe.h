@@ -25,5 +25,7 @@ void install_avx2_peak_probe(PeakProbe& probe) noexcept;
 void install_avxvnni_peak_probe(PeakProbe& probe) noexcept;
 void install_avx512_peak_probe(PeakProbe& probe) noexcept;
 void install_avx512bf16_peak_probe(PeakProbe& probe) noexcept;
+void install_neon_peak_probe(PeakProbe& probe) noexcept;
+void install_neoni8mm_peak_probe(PeakProbe& probe) noexcept;
 
 }  // namespace lethe::kernels
