@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/json_py.h"
 #include "base/progress.h"
+#include "engine/engine_options.h"
 
 namespace lethe::apps {
 namespace {
@@ -28,7 +29,7 @@ struct BenchOptions {
   std::vector<int64_t> depths = {1024};
   std::vector<int64_t> prefill = {512};
   int64_t decode = 16;
-  int64_t chunk = 512;
+  int64_t chunk = 0;  ///< 0: engine::default_prefill_chunk()
   int repeats = 3;
   bool json = false;
   bool csv = false;
@@ -165,19 +166,22 @@ int64_t most_state_bytes(const BenchOptions& options, const ModelConfig& config)
 
 void run(const BenchOptions& options) {
   if (options.json && options.csv) throw UsageError("bench: --json or --csv, not both");
-  const Checkpoint checkpoint =
+  Checkpoint checkpoint =
       Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file});
-  ThreadTeam team(options.compute.threads);
+  ThreadTeam team(options.compute.threads, pinning(options.compute));
   ops::Profile profile;
   ops::Device device = make_device(team, options.compute);
   MachineProbe probe(team, device.kernels());
   if (options.profile) device.set_profile(&profile);
   model::ModelOptions with = model_options(options.compute);
-  with.expert_cache_bytes = expert_cache_bytes(checkpoint, options.compute,
-                                               most_state_bytes(options, checkpoint.config()));
+  with.expert_cache_bytes = model::place_weights(
+      checkpoint, team,
+      weight_options(options.compute, most_state_bytes(options, checkpoint.config())));
   const auto model = model::load_model(checkpoint, device, with);
   std::optional<double> disk_gb_s;
   if (model->expert_cache()) disk_gb_s = probe_disk_gb_s(checkpoint.files());
+  const int64_t chunk =
+      options.chunk > 0 ? options.chunk : engine::default_prefill_chunk(checkpoint.config());
   ModelBench bench(checkpoint, *model, probe, device.profile());
   const auto jobs = static_cast<int64_t>(options.depths.size()) *
                     ((options.decode > 0 ? 1 : 0) + static_cast<int64_t>(options.prefill.size()));
@@ -187,7 +191,7 @@ void run(const BenchOptions& options) {
   for (const int64_t depth : options.depths) {
     if (options.decode > 0) rows.push_back(bench.decode(depth, options.decode, options.repeats));
     for (const int64_t tokens : options.prefill) {
-      rows.push_back(bench.prefill(depth, tokens, options.chunk, options.repeats));
+      rows.push_back(bench.prefill(depth, tokens, chunk, options.repeats));
     }
   }
   const MachineLimits limits = bench.limits();
@@ -230,9 +234,10 @@ void add_bench(CLI::App& app) {
   command->add_option("--decode", options->decode, "Tokens to take in one by one; none: 0")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--chunk", options->chunk, "Tokens per prefill step")
-      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
-      ->capture_default_str();
+  command
+      ->add_option("--chunk", options->chunk,
+                   "Tokens per prefill step (default: as run and serve choose it)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command->add_option("--repeat", options->repeats, "Times each is measured; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

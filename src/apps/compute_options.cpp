@@ -5,13 +5,15 @@
 
 #include "base/error.h"
 #include "kernels/kernel_sets.h"
-#include "model/memory_plan.h"
 
 namespace lethe::apps {
 
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
-  command.add_option("--threads", options.threads, "Compute threads (default: all CPUs)")
+  command.add_option("--threads", options.threads, "Compute threads (default: the cores)")
       ->check(CLI::Range(0, 1024));
+  command.add_flag("--pin", options.pin,
+                   "Keep each compute thread on a core of its own; for machines that do nothing "
+                   "else");
   command.add_option("--numerics", options.numerics, "f32, f32-served, official or fast")
       ->capture_default_str()
       ->check(CLI::IsMember({"f32", "f32-served", "official", "fast"}));
@@ -30,6 +32,12 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
                   "Memory for routed experts of a model that does not fit into memory, e.g. 12GB; "
                   "auto: what there is room for, if it does not fit; off: never")
       ->capture_default_str();
+  command
+      .add_option("--weights", options.weights,
+                  "map: used where the files are mapped; copy: read into memory at the start, on "
+                  "huge pages and spread over NUMA nodes")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"map", "copy"}));
 }
 
 ops::Device make_device(ThreadTeam& team, const ComputeOptions& options) {
@@ -55,11 +63,16 @@ model::ModelOptions model_options(const ComputeOptions& options) {
   return out;
 }
 
-int64_t expert_cache_bytes(const Checkpoint& checkpoint, const ComputeOptions& options,
-                           int64_t state_bytes) {
-  model::ExpertCacheChoice choice = model::parse_expert_cache(options.expert_cache);
-  choice.state_bytes = state_bytes;
-  return model::choose_expert_cache(checkpoint, choice);
+ThreadTeam::Pinning pinning(const ComputeOptions& options) {
+  return options.pin ? ThreadTeam::Pinning::cores : ThreadTeam::Pinning::none;
+}
+
+model::WeightOptions weight_options(const ComputeOptions& options, int64_t state_bytes) {
+  model::WeightOptions out;
+  out.placement = model::parse_weight_placement(options.weights);
+  out.expert_cache = model::parse_expert_cache(options.expert_cache);
+  out.expert_cache.state_bytes = state_bytes;
+  return out;
 }
 
 }  // namespace lethe::apps

@@ -4,6 +4,7 @@
 
 #include "base/thread_team.h"
 #include "model/model.h"
+#include "model/weight_placement.h"
 #include "ops/device.h"
 #include "tensor/checkpoint.h"
 
@@ -15,15 +16,17 @@ namespace lethe::apps {
 
 /// How a command computes; the same options wherever a model runs.
 struct ComputeOptions {
-  int threads = 0;                    ///< of a ThreadTeam; 0 means all CPUs
+  int threads = 0;                    ///< of a ThreadTeam; 0: default_compute_threads()
+  bool pin = false;                   ///< ThreadTeam::Pinning::cores
   std::string numerics = "fast";      ///< ops::parse_numerics
   std::string isa = "auto";           ///< kernels::select_kernels
   std::string replay = "exact";       ///< model_options()
   std::string expert_cache = "auto";  ///< model::parse_expert_cache
+  std::string weights = "map";        ///< model::parse_weight_placement
 };
 
-/// Adds --threads, --numerics, --isa, --replay and --expert-cache. `options` must outlive the
-/// parsing.
+/// Adds --threads, --pin, --numerics, --isa, --replay, --expert-cache and --weights. `options` must
+/// outlive the parsing.
 void add_compute_options(CLI::App& command, ComputeOptions& options);
 
 /// The device that the options describe, on a team of options.threads. Throws UsageError if this
@@ -34,9 +37,10 @@ ops::Device make_device(ThreadTeam& team, const ComputeOptions& options);
 /// knows nor a number of tokens.
 model::ModelOptions model_options(const ComputeOptions& options);
 
-/// Bytes of the expert cache that the options ask for, or 0, where the states of conversations take
-/// `state_bytes`. Throws UsageError; LoadError if the model cannot work in the memory there is.
-int64_t expert_cache_bytes(const Checkpoint& checkpoint, const ComputeOptions& options,
-                           int64_t state_bytes);
+ThreadTeam::Pinning pinning(const ComputeOptions& options);
+
+/// Where weights go by the options, where the states of conversations take `state_bytes` (0: not
+/// known). Throws UsageError.
+model::WeightOptions weight_options(const ComputeOptions& options, int64_t state_bytes);
 
 }  // namespace lethe::apps

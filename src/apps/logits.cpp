@@ -107,14 +107,16 @@ class LogitsRun {
         tokens_(read_tokens(options.tokens_file)),
         checkpoint_(
             Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file})),
-        team_(options.compute.threads),
+        team_(options.compute.threads, pinning(options.compute)),
         device_(make_device(team_, options.compute)),
         model_(model::load_model(
             checkpoint_, device_,
             {.stale_index_keys = options.stale_index_keys,
-             .expert_cache_bytes = expert_cache_bytes(
-                 checkpoint_, options.compute,
-                 state_bytes(checkpoint_.config(), static_cast<int64_t>(tokens_.size())))})),
+             .expert_cache_bytes = model::place_weights(
+                 checkpoint_, team_,
+                 weight_options(
+                     options.compute,
+                     state_bytes(checkpoint_.config(), static_cast<int64_t>(tokens_.size()))))})),
         state_(model_->new_state()) {
     if (options.mtp) draft_ = model::make_draft_run(*model_, tokens_, first_draft_position());
     if (!options.dump.empty()) trace_.emplace(options.dump);

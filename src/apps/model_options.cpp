@@ -27,25 +27,25 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
                   "Memory of conversations and cached prefixes, e.g. 4GB (default: a quarter of "
                   "what is free); weights are not in it")
       ->transform(CLI::AsSizeValue(true));
-  command.add_option("--prefill-chunk", options.prefill_chunk, "Prompt tokens per step")
-      ->capture_default_str()
+  command
+      .add_option("--prefill-chunk", options.prefill_chunk,
+                  "Prompt tokens per step (default: 512 or 1024, by the model's experts)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command.add_flag("--no-prefix-cache", options.no_prefix_cache,
                    "Compute every prompt from its beginning");
 }
 
 std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool quiet) {
-  model::ExpertCacheChoice expert_cache = model::parse_expert_cache(options.compute.expert_cache);
-  expert_cache.state_bytes = options.memory_bytes;
   auto model = std::make_unique<serve::ServedModel>(
       serve::ServedModelOptions{.path = model_path(options.model),
                                 .profile = options.prompt_format,
                                 .draft_file = options.draft_file,
                                 .threads = options.compute.threads,
+                                .pinning = pinning(options.compute),
                                 .numerics = ops::parse_numerics(options.compute.numerics),
                                 .isa = options.compute.isa,
                                 .model = model_options(options.compute),
-                                .expert_cache = expert_cache});
+                                .weights = weight_options(options.compute, options.memory_bytes)});
   if (quiet) return model;
   if (const std::string_view notice = builtin_notice(options.model); !notice.empty()) {
     fmt::print(stderr, "lethe: {}\n", notice);
@@ -66,7 +66,6 @@ std::unique_ptr<serve::ServedModel> open_model(const ModelOptions& options, bool
 engine::EngineOptions engine_options(const ModelOptions& options) {
   engine::EngineOptions out;
   out.prefill_chunk = options.prefill_chunk;
-  out.shared_prefill_chunk = std::min(out.shared_prefill_chunk, options.prefill_chunk);
   out.memory_bytes = options.memory_bytes;
   out.prefix_cache = !options.no_prefix_cache;
   return out;

@@ -20,7 +20,7 @@ struct ModelOptions {
   std::string prompt_format;
   ComputeOptions compute;
   int64_t memory_bytes = 0;
-  int64_t prefill_chunk = 512;
+  int64_t prefill_chunk = 0;  ///< 0: engine::default_prefill_chunk()
   bool no_prefix_cache = false;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);

@@ -108,4 +108,23 @@ void MappedFile::check_unchanged() const {
   }
 }
 
+void MappedFile::read(uint64_t offset, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    const ssize_t count = ::pread(impl_->fd, into.data(), into.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw IoError("{}: cannot be read: {}.", path(), std::strerror(errno));
+    if (count == 0) {
+      throw IoError("{}: the file ended while it was being read, {} bytes too early.", path(),
+                    into.size());
+    }
+    offset += static_cast<uint64_t>(count);
+    into = into.subspan(static_cast<size_t>(count));
+  }
+}
+
+void MappedFile::drop_cached(uint64_t offset, uint64_t size) const noexcept {
+  static_cast<void>(::posix_fadvise(impl_->fd, static_cast<off_t>(offset), static_cast<off_t>(size),
+                                    POSIX_FADV_DONTNEED));
+}
+
 }  // namespace lethe

@@ -26,6 +26,12 @@ class MappedFile {
   /// was opened: results computed from it can no longer be trusted. Costs one fstat.
   void check_unchanged() const;
 
+  /// Reads the bytes from `offset` on into memory, past the mapping. Throws IoError if they cannot
+  /// be read or the file ends before. Any thread.
+  void read(uint64_t offset, std::span<std::byte> into) const;
+  /// Lets the system forget these bytes, which it reads again when they are touched.
+  void drop_cached(uint64_t offset, uint64_t size) const noexcept;
+
  private:
   struct Impl;
   std::shared_ptr<const Impl> impl_;

@@ -29,4 +29,8 @@ void prefetch_pages(std::span<const std::byte> bytes) noexcept {
   advise(bytes, MADV_WILLNEED);
 }
 
+void advise_huge_pages(std::span<const std::byte> bytes) noexcept {
+  advise(bytes, MADV_HUGEPAGE);
+}
+
 }  // namespace lethe

@@ -7,9 +7,10 @@
 #include <cinttypes>
 #include <cstdio>
 #include <fstream>
-#include <initializer_list>
 #include <limits>
 #include <string>
+
+#include "base/control_group.h"
 
 namespace lethe {
 
@@ -24,37 +25,17 @@ int64_t limit_in(const std::string& path) {
   return in >> bytes && bytes > 0 ? bytes : kNoLimit;
 }
 
-/// The least limit that `files` set in a control group and those above it.
-int64_t limit_along(const std::string& root, std::string group,
-                    std::initializer_list<const char*> files) {
-  int64_t limit = kNoLimit;
-  for (;; group.resize(group.rfind('/'))) {
-    while (group.ends_with('/')) group.pop_back();
-    for (const char* file : files) limit = std::min(limit, limit_in(root + group + "/" + file));
-    if (group.empty()) return limit;
-  }
-}
-
-/// The limits of this process's control group and of those above it, in either version. Inside a
-/// container the group may be named as the host sees it; the container's own is then at the root.
 int64_t control_group_limit() {
   int64_t limit = kNoLimit;
-  std::ifstream in("/proc/self/cgroup");
-  for (std::string line; std::getline(in, line);) {
-    const size_t controllers = line.find(':');
-    const size_t path = line.find(':', controllers + 1);
-    if (controllers == std::string::npos || path == std::string::npos) continue;
-    const std::string names = ',' + line.substr(controllers + 1, path - controllers - 1) + ',';
-    const std::string group = line.substr(path + 1);
-    if (group.empty() || group[0] != '/') continue;
-    if (line.rfind("0::", 0) == 0) {
-      limit = std::min(limit, limit_along("/sys/fs/cgroup", group, {"memory.max", "memory.high"}));
-    } else if (names.find(",memory,") != std::string::npos) {
-      limit =
-          std::min(limit, limit_along("/sys/fs/cgroup/memory", group, {"memory.limit_in_bytes"}));
+  for (const ControlGroup& group : control_groups("memory")) {
+    if (group.version == 1) {
+      limit = std::min(limit, limit_in(group.directory + "/memory.limit_in_bytes"));
+    } else {
+      limit = std::min({limit, limit_in(group.directory + "/memory.max"),
+                        limit_in(group.directory + "/memory.high")});
     }
   }
-  return std::min(limit, limit_in("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+  return limit;
 }
 
 int64_t address_space_limit() {

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -15,16 +17,29 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/machine_topology.h"
 
 namespace lethe {
 
 namespace {
 
-int available_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+/// CPUs that this process can keep busy: those it may run on, or fewer by its quota.
+int busy_cpus(const UsableCpus& usable) {
+  const int count = static_cast<int>(usable.cpus.size());
+  const std::optional<double> quota = cpu_quota();
+  return quota && *quota < count ? static_cast<int>(std::ceil(*quota)) : count;
+}
+
+/// False if the system does not let the calling thread be there.
+bool move_to_cpu(int cpu) {
+  cpu_set_t* set = CPU_ALLOC(cpu + 1);
+  if (set == nullptr) return false;
+  const size_t size = CPU_ALLOC_SIZE(cpu + 1);
+  CPU_ZERO_S(size, set);
+  CPU_SET_S(cpu, size, set);
+  const bool moved = sched_setaffinity(0, size, set) == 0;
+  CPU_FREE(set);
+  return moved;
 }
 
 void relax_cpu() {
@@ -80,6 +95,7 @@ struct ThreadTeam::Impl {
   std::atomic<bool> stopping{false};
   int sleepers = 0;  // under the mutex
   bool spins = false;
+  bool pinned = false;
   std::exception_ptr failure;
   std::vector<std::jthread> workers;  // last: joined before the rest goes
 
@@ -174,14 +190,20 @@ struct ThreadTeam::Impl {
   }
 };
 
-ThreadTeam::ThreadTeam(int num_threads) : impl_(std::make_unique<Impl>()) {
+ThreadTeam::ThreadTeam(int num_threads, Pinning pinning) : impl_(std::make_unique<Impl>()) {
   LETHE_CHECK(num_threads >= 0);
-  const int size = num_threads == 0 ? available_cpus() : num_threads;
+  const UsableCpus usable = usable_cpus();
+  const int size = num_threads == 0 ? default_compute_threads() : num_threads;
   impl_->workers.reserve(static_cast<size_t>(size - 1));
-  impl_->spins = size <= available_cpus();
+  impl_->spins = size <= busy_cpus(usable);
+  impl_->pinned = pinning == Pinning::cores && static_cast<size_t>(size) <= usable.cpus.size();
   try {
     for (int i = 1; i < size; ++i) {
-      impl_->workers.emplace_back([impl = impl_.get(), i] { impl->work_loop(i); });
+      const int cpu = impl_->pinned ? usable.cpus[static_cast<size_t>(i)] : -1;
+      impl_->workers.emplace_back([impl = impl_.get(), i, cpu] {
+        if (cpu >= 0) static_cast<void>(move_to_cpu(cpu));  // a wish: it computes anywhere
+        impl->work_loop(i);
+      });
     }
   } catch (const std::system_error& error) {
     throw Error("Cannot start {} compute threads: number {} failed ({}). Ask for fewer threads.",
@@ -193,6 +215,10 @@ ThreadTeam::~ThreadTeam() = default;
 
 int ThreadTeam::size() const noexcept {
   return static_cast<int>(impl_->workers.size()) + 1;
+}
+
+bool ThreadTeam::is_pinned() const noexcept {
+  return impl_->pinned;
 }
 
 void ThreadTeam::run(const std::function<void(int)>& part) {

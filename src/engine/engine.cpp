@@ -15,7 +15,8 @@ namespace lethe::engine {
 
 namespace {
 
-EngineOptions resolved(EngineOptions options) {
+EngineOptions resolved(EngineOptions options, const ModelConfig& config) {
+  if (options.prefill_chunk == 0) options.prefill_chunk = default_prefill_chunk(config);
   if (options.prefill_chunk < 1 || options.shared_prefill_chunk < 1) {
     throw UsageError("a prefill chunk is at least 1 token");
   }
@@ -23,6 +24,7 @@ EngineOptions resolved(EngineOptions options) {
       options.checkpoint_interval < 1) {
     throw UsageError("engine options must not be negative, and one request must be able to run");
   }
+  options.shared_prefill_chunk = std::min(options.shared_prefill_chunk, options.prefill_chunk);
   if (options.memory_bytes == 0) options.memory_bytes = available_memory_bytes() / 4;
   return options;
 }
@@ -31,7 +33,7 @@ EngineOptions resolved(EngineOptions options) {
 
 struct Engine::Impl {
   Impl(model::Model& m, EngineOptions o, std::function<void()> check)
-      : model(m), options(resolved(o)), scheduler(m, options, std::move(check)) {
+      : model(m), options(resolved(o, m.config())), scheduler(m, options, std::move(check)) {
     stats.memory_bytes = options.memory_bytes;
   }
 

@@ -2,14 +2,23 @@
 
 #include <cstdint>
 
+#include "tensor/model_config.h"
+
 namespace lethe::engine {
+
+/// Prompt tokens of a step for which nobody waits: 512, which measured best where experts see many
+/// tokens each, and 1,024 where so few would reach an expert (fewer than a tile of the kernels has
+/// rows) that most of the time goes to decoding its weights. A token of the step takes about 1 MB
+/// of memory at the sizes of V4-Flash.
+int64_t default_prefill_chunk(const ModelConfig& config);
 
 /// How an engine shares the machine among requests.
 struct EngineOptions {
   /// Prompt tokens computed in one step, of all requests together; a request that is being answered
-  /// waits for at most one such step between two tokens.
-  int64_t prefill_chunk = 512;
-  /// The same while other requests are being answered: shorter waits, slower prefill.
+  /// waits for at most one such step between two tokens. 0: default_prefill_chunk().
+  int64_t prefill_chunk = 0;
+  /// The same while other requests are being answered, if it is less: shorter waits, slower
+  /// prefill.
   int64_t shared_prefill_chunk = 128;
   int64_t max_running = 16;   ///< requests computed at a time
   int64_t max_waiting = 256;  ///< besides those there is a place for; beyond, submit() refuses

@@ -12,7 +12,6 @@
 #include "base/direct_reader.h"
 #include "base/error.h"
 #include "base/system_memory.h"
-#include "tensor/inventory.h"
 
 namespace lethe::model {
 
@@ -20,10 +19,6 @@ namespace {
 
 /// Sizes of the tensors of a spec where they are stored (weight, scales); empty if it is absent.
 using TensorSizes = std::function<std::vector<int64_t>(const TensorSpec&)>;
-
-bool is_looked_up(const TensorSpec& spec) {
-  return spec.name == "embed.weight" || spec.name.ends_with(".engram.embed.weight");
-}
 
 MemoryNeeds needs_of(const ModelConfig& config, const TensorSizes& sizes_of) {
   constexpr auto kBlock = static_cast<int64_t>(DirectReader::kBlock);
@@ -62,6 +57,10 @@ double gigabytes(int64_t bytes) {
 }
 
 }  // namespace
+
+bool is_looked_up(const TensorSpec& spec) {
+  return spec.name == "embed.weight" || spec.name.ends_with(".engram.embed.weight");
+}
 
 MemoryNeeds memory_needs(const Checkpoint& checkpoint) {
   return needs_of(checkpoint.config(), [&](const TensorSpec& spec) {

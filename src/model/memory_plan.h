@@ -5,6 +5,7 @@
 #include <string>
 
 #include "tensor/checkpoint.h"
+#include "tensor/inventory.h"
 
 namespace lethe::model {
 
@@ -21,6 +22,9 @@ struct MemoryNeeds {
 MemoryNeeds memory_needs(const Checkpoint& checkpoint);
 /// As released, with draft blocks.
 MemoryNeeds memory_needs(const ModelConfig& config);
+
+/// Whether a token reads but a few rows of the tensor: embeddings, Engram.
+bool is_looked_up(const TensorSpec& spec);
 
 /// How those needs are met by a given amount of memory.
 struct MemoryPlan {

@@ -4,28 +4,26 @@
 #include <cstdint>
 #include <span>
 
+#include "base/huge_memory.h"
+
 namespace lethe::model {
 
 /// Equal pieces of one anonymous mapping, aligned to 4096 bytes: on huge pages where there are any,
-/// kept from being swapped out as far as the process may lock memory. A piece takes memory once it
-/// is written to.
+/// kept from being swapped out as far as the process may lock memory, spread over NUMA nodes. A
+/// piece takes memory once it is written to.
 class SlotMemory {
  public:
   SlotMemory() = default;
   /// `slot_bytes` a multiple of 4096. Throws Error if the address space has no room.
   SlotMemory(int64_t num_slots, int64_t slot_bytes);
-  ~SlotMemory();
-  SlotMemory(SlotMemory&& other) noexcept;
-  SlotMemory& operator=(SlotMemory&& other) noexcept;
 
   std::span<std::byte> slot(int64_t index) const {
-    return {first_ + index * slot_bytes_, static_cast<size_t>(slot_bytes_)};
+    return memory_.bytes().subspan(static_cast<size_t>(index * slot_bytes_),
+                                   static_cast<size_t>(slot_bytes_));
   }
 
  private:
-  void* mapping_ = nullptr;
-  size_t mapped_bytes_ = 0;
-  std::byte* first_ = nullptr;
+  HugeMemory memory_;
   int64_t slot_bytes_ = 0;
 };
 

@@ -81,10 +81,10 @@ Tokenizer open_tokenizer(const Checkpoint& checkpoint) {
              : load_model_tokenizer(json);
 }
 
-std::unique_ptr<model::Model> load(const Checkpoint& checkpoint, const ops::Device& device,
+std::unique_ptr<model::Model> load(Checkpoint& checkpoint, const ops::Device& device,
                                    const ServedModelOptions& options) {
   model::ModelOptions with = options.model;
-  with.expert_cache_bytes = model::choose_expert_cache(checkpoint, options.expert_cache);
+  with.expert_cache_bytes = model::place_weights(checkpoint, device.team(), options.weights);
   return model::load_model(checkpoint, device, with);
 }
 
@@ -94,7 +94,7 @@ ServedModel::ServedModel(const ServedModelOptions& options)
     : checkpoint_(Checkpoint::open(options.path, {.draft_file = options.draft_file})),
       tokenizer_(open_tokenizer(checkpoint_)),
       profile_(find_profile(checkpoint_, options.profile)),
-      team_(options.threads),
+      team_(options.threads, options.pinning),
       device_(team_, options.numerics, kernels::select_kernels(options.isa)),
       model_(load(checkpoint_, device_, options)),
       missing_tokens_(find_missing(tokenizer_, profile_)) {

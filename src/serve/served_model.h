@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "base/thread_team.h"
-#include "model/memory_plan.h"
 #include "model/model.h"
+#include "model/weight_placement.h"
 #include "ops/device.h"
 #include "tensor/checkpoint.h"
 #include "text/prompt.h"
@@ -20,11 +20,12 @@ struct ServedModelOptions {
   std::string path;             ///< directory, .safetensors or .gguf
   std::string profile = {};     ///< name of the prompt format; empty: found out
   std::string draft_file = {};  ///< as Checkpoint::OpenOptions
-  int threads = 0;              ///< 0: all CPUs
+  int threads = 0;              ///< as ThreadTeam
+  ThreadTeam::Pinning pinning = ThreadTeam::Pinning::none;
   ops::Numerics numerics = ops::Numerics::Fast;
   std::string isa = "auto";        ///< kernels::select_kernels
-  model::ModelOptions model = {};  ///< but for expert_cache_bytes, which `expert_cache` decides
-  model::ExpertCacheChoice expert_cache = {};
+  model::ModelOptions model = {};  ///< but for expert_cache_bytes, which `weights` decides
+  model::WeightOptions weights = {};
 };
 
 /// A model as conversations need it: checkpoint, decoder, tokenizer, prompt format. Its parts refer

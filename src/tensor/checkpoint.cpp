@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <iterator>
 
 #include "base/error.h"
 #include "tensor/checkpoint_files.h"
@@ -185,6 +187,20 @@ StoredWeight Checkpoint::get(std::string_view official_name) const {
 
 const GgufFile* Checkpoint::gguf() const noexcept {
   return index_ != nullptr && index_->gguf ? &*index_->gguf : nullptr;
+}
+
+void Checkpoint::move_tensors(std::span<const Moved> moved, std::shared_ptr<const void> memory) {
+  for (TensorView& tensor : raw_) {
+    const std::byte* const begin = tensor.data.data();
+    const auto after = std::ranges::upper_bound(
+        moved, begin, std::less<>(), [](const Moved& piece) { return piece.mapped.data(); });
+    if (after == moved.begin()) continue;
+    const Moved& piece = *std::prev(after);
+    const auto at = static_cast<size_t>(begin - piece.mapped.data());
+    if (at > piece.mapped.size() || tensor.data.size() > piece.mapped.size() - at) continue;
+    tensor.data = {piece.now + at, tensor.data.size()};
+  }
+  moved_ = std::move(memory);
 }
 
 void Checkpoint::check_unchanged() const {

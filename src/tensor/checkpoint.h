@@ -76,6 +76,16 @@ class Checkpoint {
   /// Raw tensors as the files name them, for `inspect`.
   const std::vector<TensorView>& raw_tensors() const noexcept { return raw_; }
 
+  /// Bytes that were mapped, and where the same bytes lie from now on.
+  struct Moved {
+    std::span<const std::byte> mapped;
+    const std::byte* now = nullptr;
+  };
+  /// From here on find() and get() hand out tensors that lie in one of `moved` (by ascending
+  /// addresses, none overlaps another) where their bytes are now; `memory` owns those. Views that
+  /// were handed out before stay valid.
+  void move_tensors(std::span<const Moved> moved, std::shared_ptr<const void> memory);
+
   /// Throws IoError if any mapped file was changed since it was opened.
   void check_unchanged() const;
 
@@ -96,6 +106,7 @@ class Checkpoint {
   std::vector<std::string> unexpected_;
   std::vector<MappedFile> files_;
   std::vector<TensorView> raw_;
+  std::shared_ptr<const void> moved_;  // owns the tensors that are not mapped
   std::shared_ptr<const Index> index_;
 };
 

@@ -58,6 +58,18 @@ TEST(MappedFile, AnEmptyFileIsAnEmptySpan) {
   file.check_unchanged();
 }
 
+TEST(MappedFile, ReadsPastTheMapping) {
+  const TemporaryDirectory directory;
+  write_file(directory.file("a"), "abcdef");
+  const MappedFile file = MappedFile::open(directory.file("a"));
+  std::string into(3, ' ');
+  file.read(2, std::as_writable_bytes(std::span(into)));
+  EXPECT_EQ(into, "cde");
+  EXPECT_THROW(file.read(4, std::as_writable_bytes(std::span(into))), IoError);
+  file.drop_cached(0, 6);
+  EXPECT_EQ(file.bytes()[5], std::byte('f'));
+}
+
 TEST(MappedFile, OpensOnlyRegularFiles) {
   const TemporaryDirectory directory;
   EXPECT_THAT(open_error(directory.file("none")), HasSubstr("No such file"));

@@ -23,6 +23,8 @@ TEST(MemoryAdvice, ChangesNothingThatIsRead) {
   prefetch_pages(file.bytes().subspan(8191, 2));   // across a page boundary
   prefetch_pages(file.bytes().last(1));
   prefetch_pages({});
+  advise_huge_pages(file.bytes());
+  advise_huge_pages({});
   EXPECT_EQ(std::memcmp(file.bytes().data(), content.data(), content.size()), 0);
 }
 

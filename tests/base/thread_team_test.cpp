@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/machine_topology.h"
+
 namespace lethe {
 namespace {
 
@@ -112,9 +114,37 @@ TEST_P(ThreadTeamOfSize, ParallelForRethrows) {
                std::runtime_error);
 }
 
-TEST(ThreadTeam, ZeroMeansTheCpusThisProcessMayUse) {
+TEST(ThreadTeam, ZeroMeansTheCoresThisProcessMayUse) {
   ThreadTeam team(0);
-  EXPECT_GE(team.size(), 1);
+  EXPECT_EQ(team.size(), default_compute_threads());
+  EXPECT_FALSE(team.is_pinned());
+}
+
+/// The CPUs that each member of the team may run on.
+std::vector<std::vector<int>> cpus_of_members(ThreadTeam& team) {
+  std::vector<std::vector<int>> cpus(static_cast<size_t>(team.size()));
+  team.run([&](int part) { cpus[static_cast<size_t>(part)] = usable_cpus().cpus; });
+  return cpus;
+}
+
+TEST(ThreadTeam, PinnedWorkersAreOnDistinctCpusAndTheCallerWhereItWas) {
+  const std::vector<int> before = usable_cpus().cpus;
+  ThreadTeam team(static_cast<int>(before.size()), ThreadTeam::Pinning::cores);
+  EXPECT_TRUE(team.is_pinned());
+  const auto members = cpus_of_members(team);
+  EXPECT_EQ(members[0], before);
+  std::set<int> seen{before[0]};
+  for (size_t i = 1; i < members.size(); ++i) {
+    ASSERT_EQ(members[i].size(), 1U);
+    EXPECT_TRUE(seen.insert(members[i][0]).second) << members[i][0];
+  }
+}
+
+TEST(ThreadTeam, MoreThreadsThanCpusAreNotPinned) {
+  const std::vector<int> before = usable_cpus().cpus;
+  ThreadTeam team(static_cast<int>(before.size()) + 1, ThreadTeam::Pinning::cores);
+  EXPECT_FALSE(team.is_pinned());
+  for (const std::vector<int>& cpus : cpus_of_members(team)) EXPECT_EQ(cpus, before);
 }
 
 TEST(ThreadTeam, CanBeMadeAndDroppedWithoutEverRunning) {

@@ -80,7 +80,7 @@ TEST(Engine, RefusesWhatItCannotRun) {
   request.sampling.temperature = -1;
   EXPECT_THROW(engine.submit(request, sink), UsageError);
   EXPECT_FALSE(sink->ended());
-  EXPECT_THROW(Engine(model, {.prefill_chunk = 0}), UsageError);
+  EXPECT_THROW(Engine(model, {.prefill_chunk = -1}), UsageError);
   EXPECT_THROW(Engine(model, {.max_running = 0}), UsageError);
 }
 
