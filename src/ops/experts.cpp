@@ -177,6 +177,16 @@ void add_output_rows(const Device& device, const GroupInputs& hidden, std::span<
   }
 }
 
+/// Adds a group, in parts of at most kTokensTogether visits.
+void add_group(const ExpertWeights& weights, float limit, std::span<const Visit> visits,
+               std::vector<Group>& groups) {
+  for (size_t begin = 0; begin < visits.size(); begin += kTokensTogether) {
+    const std::span<const Visit> some =
+        visits.subspan(begin, std::min<size_t>(kTokensTogether, visits.size() - begin));
+    groups.push_back({.weights = &weights, .limit = limit, .visits = {some.begin(), some.end()}});
+  }
+}
+
 /// All groups: out[token] += their outputs, in the order of the groups.
 void run_groups(const Device& device, const Matrix& x, std::vector<Group> groups, Matrix& out) {
   if (groups.empty()) return;
@@ -258,38 +268,38 @@ void run_groups(const Device& device, const Matrix& x, std::vector<Group> groups
 
 Matrix expert(const Device& device, const Matrix& x, const ExpertWeights& weights, float limit,
               std::span<const float> scales) {
-  Group group{.weights = &weights, .limit = limit, .visits = {}};
+  std::vector<Visit> visits;
   for (int64_t t = 0; t < x.rows(); ++t) {
-    group.visits.push_back({t, scales.empty() ? 1.0f : scales[static_cast<size_t>(t)]});
+    visits.push_back({t, scales.empty() ? 1.0f : scales[static_cast<size_t>(t)]});
   }
+  std::vector<Group> groups;
+  add_group(weights, limit, visits, groups);
   Matrix y(x.rows(), weights.w2.out_features());
-  if (x.rows() > 0) run_groups(device, x, {std::move(group)}, y);
+  run_groups(device, x, std::move(groups), y);
   return y;
 }
 
 void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
                  const ExpertLayer& layer, Matrix& out) {
-  std::vector<Group> by_expert(layer.routed.size());
+  std::vector<std::vector<Visit>> by_expert(layer.routed.size());
   for (int64_t t = 0; t < x.rows(); ++t) {
     const std::span<const int32_t> chosen = routes.experts.row(t);
     for (size_t i = 0; i < chosen.size(); ++i) {
-      by_expert.at(static_cast<size_t>(chosen[i])).visits.push_back({t, routes.weights.row(t)[i]});
+      by_expert.at(static_cast<size_t>(chosen[i])).push_back({t, routes.weights.row(t)[i]});
     }
   }
   std::vector<Group> groups;
   for (size_t e = 0; e < by_expert.size(); ++e) {
-    if (by_expert[e].visits.empty() || !layer.routed[e].w1.weight.present()) continue;
-    by_expert[e].weights = &layer.routed[e];
-    by_expert[e].limit = layer.limit;
-    groups.push_back(std::move(by_expert[e]));
+    if (!layer.routed[e].w1.weight.present()) continue;
+    add_group(layer.routed[e], layer.limit, by_expert[e], groups);
   }
   if (layer.shared != nullptr && x.rows() > 0) {
-    Group shared{.weights = layer.shared, .limit = layer.shared_limit, .visits = {}};
-    for (int64_t t = 0; t < x.rows(); ++t) shared.visits.push_back({t, 1.0f});
+    std::vector<Visit> all;
+    for (int64_t t = 0; t < x.rows(); ++t) all.push_back({t, 1.0f});
     const bool alike = groups.empty() ||
                        layer.shared->w1.out_features() == groups.front().weights->w1.out_features();
     if (!alike) run_groups(device, x, std::exchange(groups, {}), out);
-    groups.push_back(std::move(shared));
+    add_group(*layer.shared, layer.shared_limit, all, groups);
   }
   run_groups(device, x, std::move(groups), out);
 }

@@ -50,18 +50,22 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   const int64_t group_rows = w.out_features() / groups;
   const int64_t piece = rows_per_piece(device, group_rows, n, count);
   const int64_t group_pieces = (group_rows + piece - 1) / piece;
-  device.team().parallel_for(groups * group_pieces, 1, [&](int64_t first, int64_t last) {
+  const int64_t block_pieces = groups * group_pieces;  // of a block of tokens
+  const int64_t blocks = (count + kTokensTogether - 1) / kTokensTogether;
+  device.team().parallel_for(blocks * block_pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      const int64_t g = i / group_pieces;
+      const int64_t token = i / block_pieces * kTokensTogether;
+      const int64_t some = std::min(kTokensTogether, count - token);
+      const int64_t g = i % block_pieces / group_pieces;
       const int64_t begin = g * group_rows + i % group_pieces * piece;
       const int64_t end = std::min(begin + piece, (g + 1) * group_rows);
       const Product product{.device = device,
                             .w = w,
-                            .tokens = std::span(tokens).subspan(static_cast<size_t>(g * count),
-                                                                static_cast<size_t>(count)),
+                            .tokens = std::span(tokens).subspan(
+                                static_cast<size_t>(g * count + token), static_cast<size_t>(some)),
                             .tiles = tiled ? &tiles : nullptr,
-                            .first_tile = g * tiles_for(count)};
-      product.rows(begin, end, out.values().data() + begin, out.cols(),
+                            .first_tile = g * tiles_for(count) + token / kernels::kTileTokens};
+      product.rows(begin, end, out.row(token).data() + begin, out.cols(),
                    next_piece(device, w, begin, end));
     }
   });

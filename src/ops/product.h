@@ -19,6 +19,12 @@ kernels::ActivationFormat input_format(const Device& device, const Linear& w);
 /// of speed: the results have the same bits.
 bool takes_tiles(const Device& device, const Linear& w, int64_t tokens);
 
+/// Tokens that are multiplied with a whole matrix before the next are: so many that decoding its
+/// rows again is little beside it, few enough for their tiles to stay in the caches that cores
+/// share.
+inline constexpr int64_t kTokensTogether = 512;
+static_assert(kTokensTogether % kernels::kTileTokens == 0);
+
 /// Tiles that hold so many tokens.
 constexpr int64_t tiles_for(int64_t tokens) {
   return (tokens + kernels::kTileTokens - 1) / kernels::kTileTokens;

@@ -10,6 +10,7 @@
 
 #include "kernels/kernel_sets.h"
 #include "kernels/random_weights.h"
+#include "ops/product.h"
 
 // The experts of a layer together: whatever is grouped with a token, and however the work is cut,
 // the token gets the same bits.
@@ -55,18 +56,18 @@ class Layer {
   std::vector<ExpertWeights> experts_;
 };
 
-Matrix random_tokens() {
+Matrix random_tokens(int64_t tokens) {
   std::mt19937 random(1);
   std::normal_distribution<float> gaussian(0, 1e-3F);
-  Matrix x(kTokens, kDim);
+  Matrix x(tokens, kDim);
   for (float& value : x.values()) value = gaussian(random);
   return x;
 }
 
-Routes random_routes() {
+Routes random_routes(int64_t tokens) {
   std::mt19937 random(2);
-  Routes routes{IndexMatrix(kTokens, kPerToken), Matrix(kTokens, kPerToken), {}};
-  for (int64_t t = 0; t < kTokens; ++t) {
+  Routes routes{IndexMatrix(tokens, kPerToken), Matrix(tokens, kPerToken), {}};
+  for (int64_t t = 0; t < tokens; ++t) {
     const auto first = static_cast<int32_t>(random() % kExperts);
     routes.experts.row(t)[0] = first;
     routes.experts.row(t)[1] = static_cast<int32_t>(
@@ -95,8 +96,8 @@ Matrix run(const Device& device, const Matrix& x, const Routes& routes, const Ex
 class ExpertsTest : public ::testing::TestWithParam<Numerics> {};
 
 TEST_P(ExpertsTest, GiveTheSameBitsAloneAndInABatchOnAnyTeamAndSet) {
-  const Matrix x = random_tokens();
-  const Routes routes = random_routes();
+  const Matrix x = random_tokens(kTokens);
+  const Routes routes = random_routes(kTokens);
   const std::pair<Encoding, Encoding> mixtures[] = {{Encoding::MXFP4, Encoding::Q8_0},
                                                     {Encoding::Fp4Row, Encoding::Fp8Row},
                                                     {Encoding::Q2_K, Encoding::BF16}};
@@ -119,6 +120,20 @@ TEST_P(ExpertsTest, GiveTheSameBitsAloneAndInABatchOnAnyTeamAndSet) {
         }
       }
     }
+  }
+}
+
+TEST_P(ExpertsTest, BlocksOfVisitsDoNotShow) {
+  constexpr int64_t kMany = kTokensTogether + 23;  // so many visits has the shared expert
+  const Matrix x = random_tokens(kMany);
+  const Routes routes = random_routes(kMany);
+  const Layer layer(Encoding::MXFP4, Encoding::Q8_0);
+  ThreadTeam team(2);
+  const Device device(team, GetParam());
+  const Matrix together = run(device, x, routes, layer.view(), 0, kMany);
+  for (const int64_t t : {int64_t{0}, kTokensTogether - 1, kTokensTogether, kMany - 1}) {
+    const Matrix alone = run(device, x, routes, layer.view(), t, t + 1);
+    EXPECT_TRUE(std::ranges::equal(together.row(t), alone.row(0))) << "token " << t;
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/thread_team.h"
 #include "kernels/kernel_sets.h"
+#include "ops/product.h"
 #include "tensor/rounding.h"
 
 // A product's bits do not depend on how tokens and rows are shared out, nor on the kernel set.
@@ -98,6 +99,26 @@ TEST_P(LinearTest, GroupedProductsAreProductsOfColumns) {
         ASSERT_EQ(grouped.row(t)[static_cast<size_t>(r)], all.row(t)[static_cast<size_t>(r)]);
       }
     }
+  }
+}
+
+TEST_P(LinearTest, BlocksOfTokensDoNotShow) {
+  constexpr int64_t kGroups = 2;
+  constexpr int64_t kMany = 2 * kTokensTogether + 19;
+  const RandomBf16 w(LinearRole::Head);
+  Matrix x(kMany, kGroups * kColumns);
+  std::mt19937 random(4);
+  std::normal_distribution<float> gaussian;
+  for (float& value : x.values()) value = round_to_bf16(gaussian(random));
+  ThreadTeam team(2);
+  const Device device(team, GetParam());
+  const Matrix together = grouped_linear(device, x, w.linear, kGroups);
+  for (const int64_t t : {int64_t{0}, kTokensTogether - 1, kTokensTogether, 2 * kTokensTogether - 1,
+                          2 * kTokensTogether, kMany - 1}) {
+    Matrix alone(1, x.cols());
+    std::ranges::copy(x.row(t), alone.row(0).begin());
+    EXPECT_EQ(row_of(together, t), row_of(grouped_linear(device, alone, w.linear, kGroups), 0))
+        << "token " << t;
   }
 }
 
