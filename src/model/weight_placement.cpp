@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/huge_memory.h"
 #include "base/memory_advice.h"
