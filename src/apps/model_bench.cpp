@@ -83,7 +83,11 @@ BenchRow ModelBench::decode(int64_t depth, int64_t tokens, int repeats) {
 BenchRow ModelBench::prefill(int64_t depth, int64_t tokens, int64_t chunk, int repeats) {
   BenchRow row{.kind = BenchRow::Kind::prefill, .depth = depth, .tokens = tokens};
   const TokenMacs macs = token_macs(model_.config(), depth + tokens / 2 + 1);
-  row.operations_per_token = 2.0 * static_cast<double>(macs.total());
+  // Only the last token of a chunk goes through the head.
+  const auto head = static_cast<double>(macs[MacPart::Head]);
+  const auto chunks = static_cast<double>((tokens + chunk - 1) / chunk);
+  row.operations_per_token = 2.0 * (static_cast<double>(macs.total()) - head +
+                                    head * chunks / static_cast<double>(tokens));
   const MachineLimits limits = measure(row, chunk, repeats);
   row.limit_tokens_per_s = limits.int8_gop_s * 1e9 / row.operations_per_token;
   return row;
