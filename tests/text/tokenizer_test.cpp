@@ -347,7 +347,12 @@ void expect_linear(const Tokenizer& tokenizer) {
     while (tenth.size() < 100'000) tenth += unit;
     std::string whole;
     for (int i = 0; i < 10; ++i) whole += tenth;
-    const double ratio = seconds_to_encode(tokenizer, whole) / seconds_to_encode(tokenizer, tenth);
+    // A machine that others use can be slow for all of one measurement; a quadratic step is,
+    // always.
+    double ratio = 100;
+    for (int tries = 0; tries < 4 && ratio >= 40; ++tries) {
+      ratio = seconds_to_encode(tokenizer, whole) / seconds_to_encode(tokenizer, tenth);
+    }
     EXPECT_LT(ratio, 40) << "units of " << ::testing::PrintToString(unit);
     EXPECT_EQ(tokenizer.decode(tokenizer.encode(whole)), whole);
   }
