@@ -55,10 +55,11 @@ MachineProbe::MachineProbe(ThreadTeam& team, const kernels::KernelTable& kernels
   const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 4);
   const auto threads = static_cast<size_t>(team.size());
   words_each_ = static_cast<size_t>(bytes) / sizeof(uint64_t) / threads;
-  words_ = std::make_unique_for_overwrite<uint64_t[]>(words_each_ * threads);
+  memory_ = HugeMemory(words_each_ * threads * sizeof(uint64_t));
+  words_ = reinterpret_cast<uint64_t*>(memory_.bytes().data());
   // Each thread reads what it wrote first, so that the pages lie near it.
   team.run([&](int i) {
-    std::fill_n(words_.get() + static_cast<size_t>(i) * words_each_, words_each_,
+    std::fill_n(words_ + static_cast<size_t>(i) * words_each_, words_each_,
                 static_cast<uint64_t>(i) + 1);
   });
 }
@@ -69,7 +70,7 @@ double MachineProbe::read_gb_s() {
   const double seconds = seconds_of([&] {
     team_.run([&](int i) {
       const auto thread = static_cast<size_t>(i);
-      sums[thread] = sum_words(words_.get() + thread * words_each_, words_each_);
+      sums[thread] = sum_words(words_ + thread * words_each_, words_each_);
     });
   });
   // The sums are used, so that the reads cannot be left out.

@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
+#include "base/huge_memory.h"
 #include "base/thread_team.h"
 #include "kernels/kernel_table.h"
 #include "kernels/peak_probe.h"
@@ -21,7 +21,8 @@ struct MachineLimits {
 MachineLimits median(std::span<const MachineLimits> measurements);
 
 /// Measures a machine again and again, with all threads of a team: what it gives changes from one
-/// second to the next where others use it too. Keeps up to half a gigabyte to read from.
+/// second to the next where others use it too. Keeps up to half a gigabyte to read
+/// from, on huge pages where there are any: looking pages up is not what it is to measure.
 class MachineProbe {
  public:
   /// `kernels`: the set whose dot products are measured.
@@ -40,8 +41,9 @@ class MachineProbe {
 
   ThreadTeam& team_;
   kernels::PeakProbe probe_;
-  std::unique_ptr<uint64_t[]> words_;
-  size_t words_each_ = 0;  // of a thread
+  HugeMemory memory_;
+  uint64_t* words_ = nullptr;  // in it
+  size_t words_each_ = 0;      // of a thread
   int64_t int8_rounds_ = 0;
   int64_t bf16_rounds_ = 0;
 };
