@@ -19,7 +19,7 @@ def lethe_speed(options):
     """One round of Lethe: {'prefill': tokens/s, 'decode': tokens/s, 'probe': the machine's}."""
     rows = json.loads(run([
         options.lethe, "bench", "--model", options.model, "--json", "--repeat", "1",
-        "--threads", str(options.threads), "--depth", str(options.depth),
+        "--weights", options.weights, "--threads", str(options.threads), "--depth", str(options.depth),
         "--prefill", str(options.prefill), "--decode", str(options.decode)]))
     speed = {row["kind"]: row["tokens_per_s"] for row in rows if row["kind"] != "probe"}
     speed["probe"] = next(row for row in rows if row["kind"] == "probe")
@@ -29,7 +29,7 @@ def lethe_speed(options):
 def peer_speed(options):
     """One round of llama.cpp: {'prefill': tokens/s, 'decode': tokens/s}."""
     lines = run(["node", options.peer, options.model, str(options.threads), str(options.depth),
-                 str(options.prefill), str(options.decode)]).splitlines()
+                 str(options.prefill), str(options.decode), options.weights]).splitlines()
     return json.loads(lines[-1])
 
 
@@ -42,6 +42,8 @@ def main():
     parser.add_argument("--depth", type=int, default=1024)
     parser.add_argument("--prefill", type=int, default=512)
     parser.add_argument("--decode", type=int, default=16)
+    parser.add_argument("--weights", choices=("map", "copy"), default="map",
+                        help="where both have them: in the mapped file, or read into memory")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 

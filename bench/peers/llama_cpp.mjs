@@ -1,12 +1,13 @@
 // Speed of llama.cpp (in node-llama-cpp, its own CPU build) on one GGUF.
 //
-//   node llama_cpp.mjs MODEL.gguf THREADS DEPTH PREFILL DECODE
+//   node llama_cpp.mjs MODEL.gguf THREADS DEPTH PREFILL DECODE map|copy
 //
 // Takes in DEPTH tokens unmeasured, then PREFILL tokens at once and DECODE tokens one by one, and
 // prints {"prefill": tokens/s, "decode": tokens/s, "load_s": seconds} as one line of JSON.
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
-const [path, ...numbers] = process.argv.slice(2);
+const [path, ...numbers] = process.argv.slice(2, 7);
+const mapped = process.argv[7] !== "copy";
 const [threads, depth, prefill, decode] = numbers.map(Number);
 
 const seconds = async (work) => {
@@ -27,7 +28,7 @@ const llama = await getLlama({
 });
 let model;
 const loaded = await seconds(async () => {
-  model = await llama.loadModel({ modelPath: path, useMmap: true });
+  model = await llama.loadModel({ modelPath: path, useMmap: mapped });
 });
 const context = await model.createContext({
   contextSize: depth + prefill + decode + 64,
