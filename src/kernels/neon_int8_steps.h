@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/int8_encodings.h"
 #include "kernels/kernel_table.h"
 #include "kernels/neon_codebook_formats.h"
 #include "kernels/neon_k_formats.h"
@@ -48,28 +49,9 @@ constexpr int64_t tail_groups(int64_t n) noexcept {
 template <typename Installer>
 LETHE_NEON_INLINE void for_all_formats(KernelTable& table) noexcept {
   using quant::Encoding;
-  Installer::template install<Fp4Row>(table, Encoding::Fp4Row);
-  Installer::template install<Q8_0>(table, Encoding::Q8_0);
-  Installer::template install<Q4_0>(table, Encoding::Q4_0);
-  Installer::template install<Q4_1>(table, Encoding::Q4_1);
-  Installer::template install<Q5_0>(table, Encoding::Q5_0);
-  Installer::template install<Q5_1>(table, Encoding::Q5_1);
-  Installer::template install<MXFP4>(table, Encoding::MXFP4);
-  Installer::template install<NVFP4>(table, Encoding::NVFP4);
-  Installer::template install<IQ4_NL>(table, Encoding::IQ4_NL);
-  Installer::template install<Q2_K>(table, Encoding::Q2_K);
-  Installer::template install<Q3_K>(table, Encoding::Q3_K);
-  Installer::template install<Q4_K>(table, Encoding::Q4_K);
-  Installer::template install<Q5_K>(table, Encoding::Q5_K);
-  Installer::template install<Q6_K>(table, Encoding::Q6_K);
-  Installer::template install<IQ1_S>(table, Encoding::IQ1_S);
-  Installer::template install<IQ1_M>(table, Encoding::IQ1_M);
-  Installer::template install<IQ2_XXS>(table, Encoding::IQ2_XXS);
-  Installer::template install<IQ2_XS>(table, Encoding::IQ2_XS);
-  Installer::template install<IQ2_S>(table, Encoding::IQ2_S);
-  Installer::template install<IQ3_XXS>(table, Encoding::IQ3_XXS);
-  Installer::template install<IQ3_S>(table, Encoding::IQ3_S);
-  Installer::template install<IQ4_XS>(table, Encoding::IQ4_XS);
+#define LETHE_SET(name) Installer::template install<name>(table, Encoding::name);
+  LETHE_FOR_INT8_ENCODINGS(LETHE_SET)
+#undef LETHE_SET
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/int8_encodings.h"
 #include "kernels/scalar.h"
 #include "quant/code_group.h"
 #include "quant/fp_formats.h"
@@ -109,27 +110,9 @@ void set(KernelTable& table, Encoding encoding) noexcept {
 
 void install_scalar_int8_row_dots(KernelTable& table) noexcept {
   table.row_dot[static_cast<size_t>(Encoding::Fp4Row)] = int8_row_dot<Fp4Rows>;
-  set<quant::Q8_0>(table, Encoding::Q8_0);
-  set<quant::Q4_0>(table, Encoding::Q4_0);
-  set<quant::Q4_1>(table, Encoding::Q4_1);
-  set<quant::Q5_0>(table, Encoding::Q5_0);
-  set<quant::Q5_1>(table, Encoding::Q5_1);
-  set<quant::MXFP4>(table, Encoding::MXFP4);
-  set<quant::NVFP4>(table, Encoding::NVFP4);
-  set<quant::IQ4_NL>(table, Encoding::IQ4_NL);
-  set<quant::Q2_K>(table, Encoding::Q2_K);
-  set<quant::Q3_K>(table, Encoding::Q3_K);
-  set<quant::Q4_K>(table, Encoding::Q4_K);
-  set<quant::Q5_K>(table, Encoding::Q5_K);
-  set<quant::Q6_K>(table, Encoding::Q6_K);
-  set<quant::IQ1_S>(table, Encoding::IQ1_S);
-  set<quant::IQ1_M>(table, Encoding::IQ1_M);
-  set<quant::IQ2_XXS>(table, Encoding::IQ2_XXS);
-  set<quant::IQ2_XS>(table, Encoding::IQ2_XS);
-  set<quant::IQ2_S>(table, Encoding::IQ2_S);
-  set<quant::IQ3_XXS>(table, Encoding::IQ3_XXS);
-  set<quant::IQ3_S>(table, Encoding::IQ3_S);
-  set<quant::IQ4_XS>(table, Encoding::IQ4_XS);
+#define LETHE_SET(name) set<quant::name>(table, Encoding::name);
+  LETHE_FOR_BLOCK_ENCODINGS(LETHE_SET)
+#undef LETHE_SET
 }
 
 }  // namespace lethe::kernels
