@@ -34,14 +34,6 @@ LETHE_INLINE float e4m3_value(uint8_t code) noexcept {
   return _mm256_cvtss_f32(e4m3_values(_mm_cvtsi32_si128(code)));
 }
 
-LETHE_INLINE float e8m0_value(uint8_t code) noexcept {
-  const uint32_t quiet = code == 0 || code == 255 ? 0x00400000u : 0u;
-  const uint32_t bits = uint32_t{code} << 23 | quiet;
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof(value));
-  return value;
-}
-
 LETHE_INLINE __m128i load_codes(const uint8_t* p, int64_t count) noexcept {
   if (count >= 8) return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
   uint64_t some = 0;

@@ -3,8 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/attention_loop.h"
 #include "kernels/avx512.h"
+#include "kernels/avx512_attention_lanes.h"
 #include "kernels/avx512_e4m3.h"
 
 // As avx2_attention.cpp, whose order of sums it keeps: a lane of the scores is a head and adds the
@@ -15,10 +15,6 @@ namespace lethe::kernels {
 
 namespace {
 
-LETHE_INLINE __mmask16 first_lanes(int64_t n) noexcept {
-  return n >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << n) - 1);
-}
-
 /// f32 to the nearest bf16, kept in f32; NaN stays NaN.
 LETHE_INLINE __m512 round_to_bf16(__m512 v) noexcept {
   const __m512i bits = _mm512_castps_si512(v);
@@ -27,14 +23,6 @@ LETHE_INLINE __m512 round_to_bf16(__m512 v) noexcept {
   const __m512i rounded = _mm512_and_si512(up, _mm512_set1_epi32(-65536));
   return _mm512_castsi512_ps(
       _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), bits));
-}
-
-LETHE_INLINE float e8m0_value(uint8_t code) noexcept {
-  const uint32_t quiet = code == 0 || code == 255 ? 0x00400000u : 0u;
-  const uint32_t bits = uint32_t{code} << 23 | quiet;
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof(value));
-  return value;
 }
 
 /// Up to 64 codes with one scale.
@@ -180,26 +168,7 @@ LETHE_INLINE void value_tile(const AttentionRoom& room, int64_t head, int64_t di
   }
 }
 
-struct Avx512 {
-  using Vec = __m512;
-  static constexpr int64_t kWidth = 16;
-  LETHE_INLINE static Vec load(const float* p) noexcept { return _mm512_loadu_ps(p); }
-  LETHE_INLINE static void store(float* p, Vec v) noexcept { _mm512_storeu_ps(p, v); }
-  LETHE_INLINE static Vec set(float x) noexcept { return _mm512_set1_ps(x); }
-  LETHE_INLINE static Vec add(Vec a, Vec b) noexcept { return _mm512_add_ps(a, b); }
-  LETHE_INLINE static Vec sub(Vec a, Vec b) noexcept { return _mm512_sub_ps(a, b); }
-  LETHE_INLINE static Vec mul(Vec a, Vec b) noexcept { return _mm512_mul_ps(a, b); }
-  LETHE_INLINE static Vec fma(Vec a, Vec b, Vec c) noexcept { return _mm512_fmadd_ps(a, b, c); }
-  LETHE_INLINE static Vec max(Vec a, Vec b) noexcept { return _mm512_max_ps(a, b); }
-  LETHE_INLINE static Vec round(Vec v) noexcept {
-    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
-  LETHE_INLINE static Vec scale(Vec v, Vec n) noexcept { return _mm512_scalef_ps(v, n); }
-  LETHE_INLINE static Vec zero_if_below(Vec x, float limit, Vec v) noexcept {
-    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(x, set(limit), _CMP_LT_OQ),
-                              _mm512_setzero_ps());
-  }
-
+struct Avx512 : Avx512Lanes {
   /// [dim][heads]
   LETHE_INLINE static void pack_queries(const AttentionQuery& query,
                                         const AttentionRoom& room) noexcept {

@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/attention_loop.h"
+#include "kernels/avx512_attention_lanes.h"
 #include "kernels/avx512bf16.h"
 
 // Scores: lanes are heads, a pair of a key's elements is broadcast. Values: lanes are dims, a pair
@@ -20,10 +20,6 @@ LETHE_INLINE __m512bh as_bf16(__m512i v) noexcept {
 LETHE_INLINE __m512bh broadcast_pair(const uint32_t* p) noexcept {
   return as_bf16(_mm512_set1_epi32(static_cast<int>(*p)));
 }
-LETHE_INLINE __mmask16 first_lanes(int64_t n) noexcept {
-  return n >= 16 ? static_cast<__mmask16>(0xffff) : static_cast<__mmask16>((1u << n) - 1);
-}
-
 /// e4m3 codes: through f16, which reads the same fields as 2^-8 of the value.
 LETHE_INLINE __m512 e4m3_values(__m128i codes) noexcept {
   const __m256i wide = _mm256_cvtepu8_epi16(codes);
@@ -31,14 +27,6 @@ LETHE_INLINE __m512 e4m3_values(__m128i codes) noexcept {
   const __m256i sign =
       _mm256_and_si256(_mm256_slli_epi16(wide, 8), _mm256_set1_epi16(static_cast<int16_t>(0x8000)));
   return _mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(magnitude, sign)), _mm512_set1_ps(256));
-}
-
-LETHE_INLINE float e8m0_value(uint8_t code) noexcept {
-  const uint32_t quiet = code == 0 || code == 255 ? 0x00400000u : 0u;
-  const uint32_t bits = uint32_t{code} << 23 | quiet;
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof(value));
-  return value;
 }
 
 /// Values that bf16 holds exactly (but for numbers below its range).
@@ -242,26 +230,7 @@ LETHE_INLINE void value_tile(const AttentionRoom& room, int64_t head, int64_t di
   }
 }
 
-struct Avx512 {
-  using Vec = __m512;
-  static constexpr int64_t kWidth = 16;
-  LETHE_INLINE static Vec load(const float* p) noexcept { return _mm512_loadu_ps(p); }
-  LETHE_INLINE static void store(float* p, Vec v) noexcept { _mm512_storeu_ps(p, v); }
-  LETHE_INLINE static Vec set(float x) noexcept { return _mm512_set1_ps(x); }
-  LETHE_INLINE static Vec add(Vec a, Vec b) noexcept { return _mm512_add_ps(a, b); }
-  LETHE_INLINE static Vec sub(Vec a, Vec b) noexcept { return _mm512_sub_ps(a, b); }
-  LETHE_INLINE static Vec mul(Vec a, Vec b) noexcept { return _mm512_mul_ps(a, b); }
-  LETHE_INLINE static Vec fma(Vec a, Vec b, Vec c) noexcept { return _mm512_fmadd_ps(a, b, c); }
-  LETHE_INLINE static Vec max(Vec a, Vec b) noexcept { return _mm512_max_ps(a, b); }
-  LETHE_INLINE static Vec round(Vec v) noexcept {
-    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
-  LETHE_INLINE static Vec scale(Vec v, Vec n) noexcept { return _mm512_scalef_ps(v, n); }
-  LETHE_INLINE static Vec zero_if_below(Vec x, float limit, Vec v) noexcept {
-    return _mm512_mask_mov_ps(v, _mm512_cmp_ps_mask(x, set(limit), _CMP_LT_OQ),
-                              _mm512_setzero_ps());
-  }
-
+struct Avx512 : Avx512Lanes {
   /// [pair of elements][heads][2]
   LETHE_INLINE static void pack_queries(const AttentionQuery& query,
                                         const AttentionRoom& room) noexcept {
