@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/e8m0_value.h"
 
 // The loop over blocks of keys, written once for the wide sets. Only for translation units with
 // wide flags: everything is in an unnamed namespace.
@@ -13,15 +14,6 @@ namespace lethe::kernels {
 namespace {
 
 #define LETHE_INLINE [[gnu::always_inline]] inline
-
-/// 2^(code - 127); NaN for 255.
-LETHE_INLINE float e8m0_value(uint8_t code) noexcept {
-  const uint32_t quiet = code == 0 || code == 255 ? 0x00400000u : 0u;
-  const uint32_t bits = uint32_t{code} << 23 | quiet;
-  float value;
-  __builtin_memcpy(&value, &bits, sizeof(value));
-  return value;
-}
 
 constexpr int64_t kBlock = 64;  // keys per step of the running max
 

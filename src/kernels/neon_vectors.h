@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/e8m0_value.h"
+
 // What the NEON kernels share. Only for translation units with wide flags, so all of it is in an
 // unnamed namespace and uses no library.
 
@@ -58,13 +60,6 @@ LETHE_NEON_INLINE void turn(const float32x4_t* rows, float32x4_t* columns) noexc
   columns[1] = low(odd01, odd23);
   columns[2] = high(even01, even23);
   columns[3] = high(odd01, odd23);
-}
-
-/// f32 of 2^(byte - 127), NaN for 255.
-LETHE_NEON_INLINE float e8m0_value(uint8_t code) noexcept {
-  // 2^-127 is subnormal, and NaN has a mantissa bit: the same one.
-  const uint32_t bits = uint32_t{code} << 23 | (code == 0 || code == 255 ? 0x00400000u : 0u);
-  return load<float>(&bits);
 }
 
 }  // namespace
