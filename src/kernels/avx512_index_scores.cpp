@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/avx512.h"
+#include "kernels/avx512_few_head_scores.h"
 #include "kernels/index_scores.h"
 
 // Lanes are heads: a quad of key codes is broadcast to all of them, and a vector of the query's
@@ -15,6 +16,8 @@
 // 4 or 8, and one integer sum goes through all groups: less than 2^21 in magnitude, so the f32 sum
 // of the four groups would have been exact as well, and the bits are the same. There the query's
 // codes are the unsigned ones, offset by 128, because what that adds is the same for all heads.
+//
+// Queries of at most 16 heads have keys as lanes (avx512_few_head_scores.h).
 
 namespace lethe::kernels {
 
@@ -324,16 +327,55 @@ LETHE_INLINE void store_scores(__m128 scores, int64_t count, float* out) noexcep
   }
 }
 
+/// Keys one after the other, four at once.
+void scores_of_any(const IndexQueryCodes& query, const std::byte* keys, int64_t stride,
+                   int64_t count, float* out) noexcept {
+  const uint8_t* rows[kKeys];
+  for (int64_t j = 0; j < count; j += kKeys) {
+    rows_from(keys, stride, j, count, rows);
+    store_scores(scores_of_rows(query, rows), count - j, out + j);
+  }
+}
+
+/// 16 keys at once, where their scales allow it.
+template <int kHeads>
+void scores_of_few(const IndexQueryCodes& query, const std::byte* keys, int64_t stride,
+                   int64_t count, float* out) noexcept {
+  int64_t j = 0;
+  for (; j + kLaneKeys <= count; j += kLaneKeys) {
+    const uint8_t* rows[kLaneKeys];
+    for (int64_t k = 0; k < kLaneKeys; ++k) {
+      rows[k] = reinterpret_cast<const uint8_t*>(keys + (j + k) * stride);
+    }
+    __m512 scores;
+    if (lane_scores<kHeads>(query, rows, scores)) {
+      _mm512_storeu_ps(out + j, scores);
+    } else {
+      scores_of_any(query, keys + j * stride, stride, kLaneKeys, out + j);
+    }
+  }
+  scores_of_any(query, keys + j * stride, stride, count - j, out + j);
+}
+
+void scores_of_few(const IndexQueryCodes& query, const std::byte* keys, int64_t stride,
+                   int64_t count, float* out) noexcept {
+  switch (heads_in_use(query)) {
+    case 4:
+      return scores_of_few<4>(query, keys, stride, count, out);
+    case 8:
+      return scores_of_few<8>(query, keys, stride, count, out);
+    default:
+      return scores_of_few<16>(query, keys, stride, count, out);
+  }
+}
+
 void index_scores(const IndexQueryCodes& query, const std::byte* keys, int64_t stride,
                   int64_t count, float* out) noexcept {
-  const uint8_t* rows[kKeys];
+  if (query.heads == kIndexHeadLanes) return scores_of_few(query, keys, stride, count, out);
   if (query.dim != kNearDim || query.heads > kNearHeads) {
-    for (int64_t j = 0; j < count; j += kKeys) {
-      rows_from(keys, stride, j, count, rows);
-      store_scores(scores_of_rows(query, rows), count - j, out + j);
-    }
-    return;
+    return scores_of_any(query, keys, stride, count, out);
   }
+  const uint8_t* rows[kKeys];
   const OffsetCodes codes(query);
   NearKeys near[kGroups];
   bool are_near[kGroups];
