@@ -387,7 +387,7 @@ void print_json(const Plan& plan) {
   fmt::print("{}\n", json.dump(2));
 }
 
-struct Options {
+struct PlanOptions {
   std::vector<std::string> models;
   std::vector<std::string> presets;
   int64_t context = kPublishedContext;
@@ -396,7 +396,7 @@ struct Options {
   bool no_measure = false;
 };
 
-void run(const Options& options) {
+void print_plans(const PlanOptions& options) {
   constexpr int64_t kMaxContext = int64_t{1} << 32;
   if (options.context < 1 || options.context > kMaxContext) {
     throw UsageError("--context {}: expected a number of tokens from 1 to {}.", options.context,
@@ -429,7 +429,7 @@ void run(const Options& options) {
 }  // namespace
 
 void add_plan(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<PlanOptions>();
   CLI::App* command =
       app.add_subcommand("plan", "Memory, bytes and FLOPs per token, before you download");
   command->add_option("model", options->models, "Checkpoints on disk (directory or .gguf)");
@@ -447,7 +447,7 @@ void add_plan(CLI::App& app) {
   command->add_flag("--no-measure", options->no_measure,
                     "Do not measure this machine: no forecast");
   command->add_flag("--json", options->json, "Print JSON");
-  command->callback([options] { run(*options); });
+  command->callback([options] { print_plans(*options); });
 }
 
 }  // namespace lethe::apps

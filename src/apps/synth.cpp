@@ -42,7 +42,7 @@ class InterruptGuard {
   void (*old_term_)(int);
 };
 
-struct Options {
+struct SynthCommand {
   synth::SynthOptions synth;
   std::string format = "safetensors";
   std::string expert_encoding;
@@ -71,7 +71,7 @@ std::optional<DType> parse_encoding(const char* flag, const std::string& text) {
 }
 
 /// Drafts are written unless refused. A GGUF of V4.1 has none: its drafter is a model of its own.
-bool with_draft(const Options& options) {
+bool with_draft(const SynthCommand& options) {
   const bool v41 = preset_config(options.synth.preset).family == ModelFamily::V41;
   if (!options.synth.gguf || !v41) return options.draft.value_or(true);
   if (options.draft.value_or(false)) {
@@ -80,7 +80,7 @@ bool with_draft(const Options& options) {
   return false;
 }
 
-void run(Options options) {
+void write_synthetic(SynthCommand options) {
   synth::SynthOptions& synth = options.synth;
   synth.gguf = options.format == "gguf";
   synth.expert_encoding = parse_encoding("--expert-encoding", options.expert_encoding);
@@ -107,7 +107,7 @@ void run(Options options) {
 }  // namespace
 
 void add_synth(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SynthCommand>();
   synth::SynthOptions& synth = options->synth;
   CLI::App* command =
       app.add_subcommand("synth", "Write a checkpoint of random weights, for tests and benchmarks");
@@ -134,7 +134,7 @@ void add_synth(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--force", synth.force, "Replace the checkpoint in a directory");
   command->add_flag("--json", options->json, "Summary as JSON");
-  command->callback([options] { run(*options); });
+  command->callback([options] { write_synthetic(*options); });
 }
 
 }  // namespace lethe::apps

@@ -20,7 +20,7 @@
 namespace lethe::apps {
 namespace {
 
-struct Options {
+struct TokenizeOptions {
   std::string model{kDefaultModel};
   std::string text;
   std::string file;
@@ -85,7 +85,7 @@ void print_json(const Tokenizer& tokenizer, const std::vector<int32_t>& ids,
   fmt::print("\n]}}\n");
 }
 
-void print_table(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
+void print_token_table(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
   for (const int32_t id : ids) {
     fmt::print("{:7} {}{}\n", id, json_string(tokenizer.token_bytes(id)),
                tokenizer.is_added(id) ? "  added token" : "");
@@ -93,7 +93,7 @@ void print_table(const Tokenizer& tokenizer, const std::vector<int32_t>& ids) {
   fmt::print("{} token{}\n", ids.size(), ids.size() == 1 ? "" : "s");
 }
 
-void run(const Options& options) {
+void print_tokens(const TokenizeOptions& options) {
   if (int{options.has_text} + int{options.has_file} + int{options.has_decode} != 1) {
     throw UsageError("tokenize: give one of TEXT, --file FILE and --decode IDS.");
   }
@@ -122,14 +122,14 @@ void run(const Options& options) {
   if (options.json) {
     print_json(tokenizer, ids, input);
   } else {
-    print_table(tokenizer, ids);
+    print_token_table(tokenizer, ids);
   }
 }
 
 }  // namespace
 
 void add_tokenize(CLI::App& app) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<TokenizeOptions>();
   CLI::App* command = app.add_subcommand("tokenize", "Text to token ids and pieces, and back");
   command
       ->add_option(
@@ -147,7 +147,7 @@ void add_tokenize(CLI::App& app) {
     options->has_text = text->count() > 0;
     options->has_file = file->count() > 0;
     options->has_decode = decode->count() > 0;
-    run(*options);
+    print_tokens(*options);
   });
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/check.h"
+#include "engine/softmax_weights.h"
 
 namespace lethe::engine {
 
@@ -16,7 +17,6 @@ constexpr uint16_t kNowhere = kBuckets;  // -infinity
 /// Gaps beyond this share the last bucket: exp(-64) of the best token's weight is below the
 /// rounding error of any sum it is in, so no share ends there.
 constexpr double kWidestGap = 64;
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 }  // namespace
 

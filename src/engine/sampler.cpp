@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "engine/counter_random.h"
 #include "engine/ranked_logits.h"
+#include "engine/softmax_weights.h"
 
 namespace lethe::engine {
 
@@ -17,8 +18,6 @@ namespace {
 
 constexpr float kLargestBias = 100;
 constexpr size_t kPart = 64;  ///< logits that are skipped together
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 void check_params(const SamplingParams& params, int64_t num_tokens) {
   if (!(params.temperature >= 0) || !std::isfinite(params.temperature)) {
     throw UsageError("temperature {}: expected a number from 0.", params.temperature);

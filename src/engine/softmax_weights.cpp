@@ -13,8 +13,6 @@ namespace lethe::engine {
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 // Vectors of the compilers' own, 16 bytes as every machine has them: left alone they vectorize
 // neither the comparisons nor the exponent's arithmetic, which costs a factor of four.
 using F32x4 __attribute__((vector_size(16))) = float;

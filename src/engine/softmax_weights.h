@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <vector>
 
 namespace lethe::engine {
+
+/// The logit of a token that cannot be chosen is -kInfinity.
+inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// Smallest and largest of a row of logits.
 struct LogitRange {

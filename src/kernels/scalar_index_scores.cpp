@@ -7,7 +7,7 @@ namespace lethe::kernels {
 
 namespace {
 
-constexpr int kLanes = static_cast<int>(kIndexHeadLanes);
+constexpr int kHeadLanes = static_cast<int>(kIndexHeadLanes);
 
 struct DecodedKey {
   int32_t codes[kMaxIndexDim];  // doubled, in the order of quads
@@ -31,16 +31,16 @@ void decode(const std::byte* key, int64_t dim, DecodedKey& out) noexcept {
 
 /// dots[h] of 16 heads.
 void head_dots(const int8_t* codes, const DecodedKey& key, int64_t dim, float* dots) noexcept {
-  for (int h = 0; h < kLanes; ++h) dots[h] = 0;
+  for (int h = 0; h < kHeadLanes; ++h) dots[h] = 0;
   for (int64_t g = 0; g < dim / kIndexGroup; ++g) {
-    int32_t sums[kLanes] = {};
-    for (int64_t i = 0; i < 8; ++i, codes += 4 * kLanes) {
+    int32_t sums[kHeadLanes] = {};
+    for (int64_t i = 0; i < 8; ++i, codes += 4 * kHeadLanes) {
       const int32_t* const quad = key.codes + g * kIndexGroup + 4 * i;
-      for (int h = 0; h < kLanes; ++h) {
+      for (int h = 0; h < kHeadLanes; ++h) {
         for (int m = 0; m < 4; ++m) sums[h] += codes[4 * h + m] * quad[m];
       }
     }
-    for (int h = 0; h < kLanes; ++h) dots[h] += key.scales[g] * static_cast<float>(sums[h]);
+    for (int h = 0; h < kHeadLanes; ++h) dots[h] += key.scales[g] * static_cast<float>(sums[h]);
   }
 }
 
@@ -49,15 +49,15 @@ void index_scores(const IndexQueryCodes& query, const std::byte* keys, int64_t s
   DecodedKey key;
   for (int64_t j = 0; j < count; ++j) {
     decode(keys + j * stride, query.dim, key);
-    float lanes[kLanes] = {};
-    for (int64_t h = 0; h < query.heads; h += kLanes) {
-      float dots[kLanes];
+    float lanes[kHeadLanes] = {};
+    for (int64_t h = 0; h < query.heads; h += kHeadLanes) {
+      float dots[kHeadLanes];
       head_dots(query.codes + h * query.dim, key, query.dim, dots);
-      for (int l = 0; l < kLanes; ++l) {
+      for (int l = 0; l < kHeadLanes; ++l) {
         lanes[l] += query.weights[h + l] * (dots[l] > 0 ? dots[l] : 0.0F);
       }
     }
-    out[j] = reduce_lanes<kLanes>(lanes);
+    out[j] = reduce_lanes<kHeadLanes>(lanes);
   }
 }
 

@@ -14,8 +14,8 @@ namespace {
 
 using quant::Encoding;
 
-constexpr int64_t kPiece = 256;    // elements decoded at once; a multiple of the lanes
-constexpr int64_t kTokenTile = 8;  // tokens that share one decoded piece
+constexpr int64_t kWidePiece = 256;  // elements decoded at once; a multiple of the lanes
+constexpr int64_t kWideTokens = 8;   // tokens that share one decoded piece
 
 // Decoders: elements [begin, begin + count) of a row to f32.
 
@@ -66,12 +66,12 @@ using Decode = void (*)(const WeightRow&, int64_t, int64_t, float*) noexcept;
 template <Decode kDecode, typename Activations>
 void wide_row_dot(const WeightRow& row, int64_t n, const Activation* tokens, int64_t num_tokens,
                   float* out) noexcept {
-  for (int64_t first = 0; first < num_tokens; first += kTokenTile) {
-    const int64_t tile = std::min(kTokenTile, num_tokens - first);
-    float lanes[kTokenTile][kF32Lanes] = {};
-    float weights[kPiece];
-    for (int64_t begin = 0; begin < n; begin += kPiece) {
-      const int64_t count = std::min(kPiece, n - begin);
+  for (int64_t first = 0; first < num_tokens; first += kWideTokens) {
+    const int64_t tile = std::min(kWideTokens, num_tokens - first);
+    float lanes[kWideTokens][kF32Lanes] = {};
+    float weights[kWidePiece];
+    for (int64_t begin = 0; begin < n; begin += kWidePiece) {
+      const int64_t count = std::min(kWidePiece, n - begin);
       kDecode(row, begin, count, weights);
       for (int64_t t = 0; t < tile; ++t) {
         Activations::add(lanes[t], weights, count, tokens[first + t], begin);

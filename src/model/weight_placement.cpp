@@ -15,7 +15,7 @@ namespace lethe::model {
 
 namespace {
 
-constexpr size_t kBlock = 4096;
+constexpr size_t kPageBytes = 4096;
 
 using Bytes = std::span<const std::byte>;
 
@@ -55,7 +55,8 @@ class WeightCopy {
  public:
   explicit WeightCopy(std::vector<WeightRange> ranges) : ranges_(std::move(ranges)) {
     for (const WeightRange& range : ranges_) {
-      const size_t begin = (end_ + kBlock - 1) / kBlock * kBlock + range.offset % kBlock;
+      const size_t begin =
+          (end_ + kPageBytes - 1) / kPageBytes * kPageBytes + range.offset % kPageBytes;
       begins_.push_back(begin);
       end_ = begin + range.mapped.size();
     }
@@ -114,7 +115,7 @@ class WeightCopy {
   std::shared_ptr<HugeMemory> memory_;
 };
 
-double gigabytes(int64_t bytes) {
+double in_gb(int64_t bytes) {
   return static_cast<double>(bytes) * 1e-9;
 }
 
@@ -128,8 +129,8 @@ void copy_weights(Checkpoint& checkpoint, ThreadTeam& team, int64_t state_bytes)
         "{}: memory is not enough for a copy of the weights: they take {:.2f} GB, conversations "
         "{:.2f} GB, the program {:.2f} GB: {:.2f} GB. There are {:.2f} GB. Use them where they are "
         "mapped (--weights map), or free memory.",
-        checkpoint.path(), gigabytes(copy.size_bytes()), gigabytes(state_bytes), gigabytes(margin),
-        gigabytes(needed), gigabytes(memory));
+        checkpoint.path(), in_gb(copy.size_bytes()), in_gb(state_bytes), in_gb(margin),
+        in_gb(needed), in_gb(memory));
   }
   // Where memory cannot hold the files too, their pages would have to be thrown out one by one.
   copy.read(team, /*drop=*/needed + copy.size_bytes() > memory);
@@ -162,7 +163,7 @@ std::vector<WeightRange> weight_ranges(const Checkpoint& checkpoint, bool with_e
       const std::byte* const begin = last.mapped.data();
       const std::byte* const last_end = begin + last.mapped.size();
       const Bytes file = last.file->bytes();
-      if (bytes.data() < file.data() + file.size() && bytes.data() <= last_end + kBlock) {
+      if (bytes.data() < file.data() + file.size() && bytes.data() <= last_end + kPageBytes) {
         last.mapped = {begin, std::max(last_end, end)};
         continue;
       }

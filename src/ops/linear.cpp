@@ -12,14 +12,14 @@ namespace lethe::ops {
 namespace {
 
 /// Buffers that serve one product after the other.
-struct Workspace {
+struct LinearBuffers {
   kernels::ActivationBatch batch;
   kernels::ActivationTiles tiles;
   std::vector<kernels::Activation> tokens;  // [groups, tokens]
 };
 
-Workspace& workspace() {
-  thread_local Workspace buffers;
+LinearBuffers& linear_buffers() {
+  thread_local LinearBuffers buffers;
   return buffers;
 }
 
@@ -28,7 +28,7 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   const int64_t count = x.rows();
   const int64_t n = w.in_features();
   if (count == 0) return;
-  Workspace& buffers = workspace();
+  LinearBuffers& buffers = linear_buffers();
   auto& batch = buffers.batch;
   auto& tiles = buffers.tiles;
   auto& tokens = buffers.tokens;

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "quant/codec.h"
+#include "tensor/integers.h"
 #include "tensor/rounding.h"
 
 namespace lethe::quant {
@@ -14,10 +15,6 @@ namespace lethe::quant {
 namespace {
 
 constexpr int64_t kRowScaleGroup = 32;  // columns per scale of Fp4Row and Fp8Row
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 uint64_t bytes(int64_t n) {
   return static_cast<uint64_t>(n);

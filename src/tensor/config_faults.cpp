@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/printable.h"
+#include "tensor/integers.h"
 
 namespace lethe {
 
@@ -20,10 +21,6 @@ bool is_power_of_two(int64_t n) {
 
 bool is_ascending(const std::vector<int64_t>& ids) {
   return std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<>()) == ids.end();
-}
-
-bool contains(const std::vector<int64_t>& ids, int64_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
 }
 
 /// The largest member of an ascending list that is <= layer, or -1.

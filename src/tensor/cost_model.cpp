@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "tensor/integers.h"
 
 namespace lethe {
 
@@ -14,14 +15,6 @@ namespace {
 
 constexpr int64_t kBf16Bytes = 2;
 constexpr int64_t kF32Bytes = 4;
-
-bool contains(const std::vector<int64_t>& ids, int64_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 bool is_v41(const ModelConfig& c) {
   return c.family == ModelFamily::V41;

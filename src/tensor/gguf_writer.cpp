@@ -67,7 +67,7 @@ class HeaderOutput {
 };
 
 /// Bytes of a planned tensor, which must be one that GGUF can hold.
-uint64_t planned_bytes(const TensorPlan& plan) {
+uint64_t gguf_bytes(const TensorPlan& plan) {
   const DTypeInfo& info = dtype_info(plan.dtype);
   LETHE_CHECK(info.ggml_id >= 0, "{}: GGUF has no type {}", plan.name, info.name);
   LETHE_CHECK(!plan.name.empty() && plan.name.size() < 64, "tensor name '{}'", plan.name);
@@ -100,7 +100,7 @@ GgufWriter::GgufWriter(const std::string& path,
   uint64_t offset = 0;
   for (const TensorPlan& plan : tensors) {
     LETHE_CHECK(names.insert(plan.name).second, "{} occurs twice", plan.name);
-    const uint64_t size = planned_bytes(plan);
+    const uint64_t size = gguf_bytes(plan);
     out.put(plan.name);
     out.put(static_cast<uint32_t>(plan.shape.size()));
     for (size_t i = plan.shape.size(); i-- > 0;) out.put(static_cast<uint64_t>(plan.shape[i]));

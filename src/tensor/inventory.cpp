@@ -6,18 +6,11 @@
 #include <utility>
 
 #include "base/check.h"
+#include "tensor/integers.h"
 
 namespace lethe {
 
 namespace {
-
-bool contains(const std::vector<int64_t>& ids, int64_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
 
 /// Collects the tensors of one module after another; names in the order of the spec's tables.
 class Inventory {

@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kMaxIndexBytes = 100'000'000;
 constexpr size_t kMaxDepth = 16;
-constexpr size_t kMaxNameBytes = 512;
+constexpr size_t kMaxKeyBytes = 512;
 
 /// A name in the index's own directory: it must not lead anywhere else (nor control a terminal
 /// when it is shown).
@@ -60,9 +60,9 @@ std::map<std::string, std::string> parse_safetensors_index(std::string_view text
   std::map<std::string, std::string> files;
   for (const auto field : find_weight_map(root, path)) {
     const std::string shown = printable(field.key);
-    if (field.key.size() > kMaxNameBytes || !simdjson::validate_utf8(field.key)) {
+    if (field.key.size() > kMaxKeyBytes || !simdjson::validate_utf8(field.key)) {
       throw LoadError("{}: '{}' is no tensor name (UTF-8 of at most {} bytes).", path, shown,
-                      kMaxNameBytes);
+                      kMaxKeyBytes);
     }
     std::string_view file;
     if (field.value.get(file) != simdjson::SUCCESS) {

@@ -6,17 +6,14 @@
 #include <optional>
 
 #include "base/printable.h"
+#include "tensor/integers.h"
 #include "tensor/tensor_match.h"
 
 namespace lethe::internal {
 
 namespace {
 
-constexpr int64_t kRowGroup = 32;  // columns per scale of FP4 and of the Engram table
-
-int64_t ceil_div(int64_t a, int64_t b) {
-  return (a + b - 1) / b;
-}
+constexpr int64_t kRowScaleColumns = 32;  // columns per scale of FP4 and of the Engram table
 
 void replace(std::string& text, std::string_view from, std::string_view to) {
   const size_t at = text.find(from);
@@ -173,7 +170,7 @@ class SafetensorsMatcher {
       return check_shape(spec, view, stored, present) && fill_scale(slot, spec, present);
     }
     const bool packed = view.dtype == DType::I8 || view.dtype == DType::U8;
-    if (packed && spec.expert >= 0 && spec.shape.back() % kRowGroup == 0) {
+    if (packed && spec.expert >= 0 && spec.shape.back() % kRowScaleColumns == 0) {
       slot.kind = StorageKind::Fp4Row;
       stored.back() /= 2;
       return check_shape(spec, view, stored, present) && fill_scale(slot, spec, present);
@@ -197,7 +194,7 @@ class SafetensorsMatcher {
     const int64_t block = present.fp8_block;
     const Shape shape = slot.kind == StorageKind::Fp8Block
                             ? Shape{ceil_div(rows, block), ceil_div(cols, block)}
-                            : Shape{rows, ceil_div(cols, kRowGroup)};
+                            : Shape{rows, ceil_div(cols, kRowScaleColumns)};
     const std::string name = scale_name(spec.name);
     const int64_t at = find(name);
     const TensorView* view = at < 0 ? nullptr : &raw_[static_cast<size_t>(at)];

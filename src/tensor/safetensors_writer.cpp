@@ -13,7 +13,7 @@ std::string quoted(const std::string& text) {
 }
 
 /// Bytes of a planned tensor; its dtype must be one that safetensors has.
-uint64_t planned_bytes(const TensorPlan& plan) {
+uint64_t stored_bytes(const TensorPlan& plan) {
   const DTypeInfo& info = dtype_info(plan.dtype);
   LETHE_CHECK(!info.safetensors.empty(), "{}: safetensors has no dtype {}", plan.name, info.name);
   uint64_t bytes = 0;
@@ -42,7 +42,7 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Tensor
   std::set<std::string_view> names;
   for (const TensorPlan& plan : tensors) {
     LETHE_CHECK(names.insert(plan.name).second && plan.name != "__metadata__", "{}", plan.name);
-    const uint64_t bytes = planned_bytes(plan);
+    const uint64_t bytes = stored_bytes(plan);
     if (header.size() > 1) header += ',';
     header += fmt::format(R"({}:{{"dtype":"{}","shape":{},"data_offsets":[{},{}]}})",
                           quoted(plan.name), dtype_info(plan.dtype).safetensors,

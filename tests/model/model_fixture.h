@@ -9,6 +9,16 @@
 
 namespace lethe::testing {
 
+/// Sizes of chunks in which tokens are fed, repeated as needed. Sanitizers, ten times as slow, see
+/// in one pattern what they would see in all.
+inline std::vector<std::vector<int64_t>> chunk_patterns() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return {{7, 64, 1, 130}};
+#else
+  return {{7, 64, 1, 130}, {5, 63, 1, 1, 96, 31}, {127, 2, 129}};
+#endif
+}
+
 /// A checkpoint loaded in one numerics mode.
 class LoadedModel {
  public:

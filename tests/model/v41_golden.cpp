@@ -81,9 +81,9 @@ TEST_P(V41Golden, AnyChunkingGivesTheSameBits) {
   for (const Numerics numerics : {Numerics::F32, Numerics::Official, Numerics::Fast}) {
     const LoadedModel model(directory_, numerics);
     const ops::Matrix whole = model.logits(tokens_);
-    const std::vector<std::vector<int64_t>> patterns = {
-        {1}, {7, 64, 1, 130}, {5, 63, 1, 1, 96, 31}, {127, 2, 129}};
-    for (const auto& pattern : patterns) {
+    EXPECT_TRUE(same_bits(model.logits(tokens_, {1}), whole))
+        << ops::numerics_name(numerics) << ", token by token";
+    for (const auto& pattern : testing::chunk_patterns()) {
       EXPECT_TRUE(same_bits(model.logits(tokens_, pattern), whole))
           << ops::numerics_name(numerics) << ", chunks from " << pattern[0];
     }

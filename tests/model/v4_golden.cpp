@@ -52,8 +52,6 @@ TEST_P(V4Golden, F32LogitsMatch) {
 }
 
 TEST_P(V4Golden, AnyChunkingGivesTheSameBits) {
-  const std::vector<std::vector<int64_t>> patterns = {
-      {7, 64, 1, 130}, {5, 63, 1, 1, 96, 31}, {127, 2, 129}};
   const std::span<const int32_t> start = std::span(tokens_).first(150);
   for (const Numerics numerics :
        {Numerics::F32, Numerics::F32Served, Numerics::Official, Numerics::Fast}) {
@@ -61,7 +59,7 @@ TEST_P(V4Golden, AnyChunkingGivesTheSameBits) {
     const ops::Matrix whole = model.logits(tokens_);
     EXPECT_TRUE(same_bits(model.logits(start, {1}), first_rows(whole, 150)))
         << ops::numerics_name(numerics) << ", token by token";
-    for (const auto& pattern : patterns) {
+    for (const auto& pattern : testing::chunk_patterns()) {
       EXPECT_TRUE(same_bits(model.logits(tokens_, pattern), whole))
           << ops::numerics_name(numerics) << ", chunks from " << pattern[0];
     }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/keep_freed_memory.h"
 #include "text/text_testing.h"
 
 namespace lethe {
@@ -342,6 +343,7 @@ double seconds_to_encode(const Tokenizer& tokenizer, const std::string& text) {
 
 /// A quadratic step would make the long text 100 times as slow as one of a tenth of its length.
 void expect_linear(const Tokenizer& tokenizer) {
+  keep_freed_memory();  // fresh pages, which only the long text needs, can cost more than encoding
   for (const std::string unit : {"a", " ", "\n", "😀", "你", "!", "7", "\xff", "the ", "ab\n \n"}) {
     std::string tenth;
     while (tenth.size() < 100'000) tenth += unit;
@@ -350,10 +352,10 @@ void expect_linear(const Tokenizer& tokenizer) {
     // A machine that others use can be slow for all of one measurement; a quadratic step is,
     // always.
     double ratio = 100;
-    for (int tries = 0; tries < 4 && ratio >= 40; ++tries) {
+    for (int tries = 0; tries < 4 && ratio >= 50; ++tries) {
       ratio = seconds_to_encode(tokenizer, whole) / seconds_to_encode(tokenizer, tenth);
     }
-    EXPECT_LT(ratio, 40) << "units of " << ::testing::PrintToString(unit);
+    EXPECT_LT(ratio, 50) << "units of " << ::testing::PrintToString(unit);
     EXPECT_EQ(tokenizer.decode(tokenizer.encode(whole)), whole);
   }
 }

@@ -6,15 +6,12 @@
 #include <utility>
 
 #include "quant/weight.h"
+#include "tensor/integers.h"
 
 namespace lethe::model::reference {
 namespace {
 
 constexpr double kMinusInfinity = -std::numeric_limits<double>::infinity();
-
-bool contains(const std::vector<int64_t>& ids, int64_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
 
 std::string layer_name(int64_t layer) {
   return "layers." + std::to_string(layer) + ".";

@@ -3,15 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/integers.h"
+
 namespace lethe::model::v41 {
-
-namespace {
-
-bool contains(const std::vector<int64_t>& ids, int64_t id) {
-  return std::find(ids.begin(), ids.end(), id) != ids.end();
-}
-
-}  // namespace
 
 AttentionRole attention_role(const ModelConfig& config, int64_t layer) {
   AttentionRole role{.ratio = config.compress_ratio(layer),
