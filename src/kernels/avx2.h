@@ -8,7 +8,7 @@
 
 namespace lethe::kernels {
 
-/// dot_f32, dot_f64, fma_row_f32, fma_rows_f32, fma_row_f64.
+/// dot_f32, dot_f64, fma_row_f32, fma_rows_f32, fma_row_f64, swiglu.
 void install_avx2_dots(KernelTable& table) noexcept;
 /// row_dot of the encodings with F32 and Bf16 activations.
 void install_avx2_wide_row_dots(KernelTable& table) noexcept;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "kernels/avx2.h"
+#include "kernels/swiglu_loop.h"
 
 // The plain dots. Sums as in the scalar set: the same lanes, unfused where fusing would show.
 
@@ -126,6 +127,7 @@ void install_avx2_dots(KernelTable& table) noexcept {
   table.fma_row_f32 = fma_row_f32;
   table.fma_rows_f32 = fma_rows_f32;
   table.fma_row_f64 = fma_row_f64;
+  table.swiglu = SwigluVectors<32>::run;
 }
 
 }  // namespace lethe::kernels

@@ -9,7 +9,7 @@
 
 namespace lethe::kernels {
 
-/// to_bf16, quantize_int8.
+/// to_bf16, quantize_int8, swiglu.
 void install_avx512_activations(KernelTable& table) noexcept;
 /// dot_f32, fma_row_f32, fma_rows_f32; row_dot of F32; tile of F32, BF16, F16, Fp8Block, Fp8Row.
 void install_avx512_f32(KernelTable& table) noexcept;

@@ -1,5 +1,6 @@
 #include "kernels/avx512.h"
 #include "kernels/avx512_vectors.h"
+#include "kernels/swiglu_loop.h"
 
 // Activations to the formats of row dots, with the bits of the scalar set.
 
@@ -75,6 +76,7 @@ void quantize_int8(const float* x, int64_t n, int8_t* codes, float* scales,
 void install_avx512_activations(KernelTable& table) noexcept {
   table.to_bf16 = to_bf16;
   table.quantize_int8 = quantize_int8;
+  table.swiglu = SwigluVectors<64>::run;
 }
 
 }  // namespace lethe::kernels

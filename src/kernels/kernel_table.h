@@ -38,6 +38,10 @@ struct KernelTable {
   void (*quantize_int8)(const float* x, int64_t n, int8_t* codes, float* scales,
                         int32_t* sums) noexcept;
 
+  /// gate[i] = scale * silu(min(gate[i], limit)) * clamp(up[i], -limit, limit); without a limit if
+  /// that is 0. gate, up: f32 [n]. Each operation rounded; e^x to within 2 units in the last place.
+  void (*swiglu)(float* gate, const float* up, int64_t n, float limit, float scale) noexcept;
+
   /// Dot products of one encoded weight row with several tokens, by quant::Encoding. A plain array:
   /// installers are compiled with wide flags and must not instantiate library functions.
   RowDot row_dot[quant::kNumEncodings];

@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "kernels/scalar.h"
+#include "kernels/swiglu_loop.h"
 #include "quant/activation.h"
 #include "tensor/rounding.h"
 
@@ -30,6 +31,7 @@ void quantize_int8(const float* x, int64_t n, int8_t* codes, float* scales,
 void install_scalar_activations(KernelTable& table) noexcept {
   table.to_bf16 = to_bf16;
   table.quantize_int8 = quantize_int8;
+  table.swiglu = SwigluVectors<16>::run;
 }
 
 }  // namespace lethe::kernels

@@ -18,9 +18,14 @@ float silu(float x) {
   return x / (1.0f + std::exp(-x));
 }
 
-/// a = scale * silu(min(a, limit)) * clamp(b, -limit, limit), one rounding point.
+/// a = scale * silu(min(a, limit)) * clamp(b, -limit, limit), one rounding point. `fast` has its
+/// own e^x.
 void swiglu(const Device& device, std::span<float> a, std::span<const float> b, float limit,
             float scale) {
+  if (device.numerics() == Numerics::Fast) {
+    device.kernels().swiglu(a.data(), b.data(), std::ssize(a), limit, scale);
+    return;
+  }
   for (size_t i = 0; i < a.size(); ++i) {
     const float gate = limit > 0 ? std::min(a[i], limit) : a[i];
     const float up = limit > 0 ? std::clamp(b[i], -limit, limit) : b[i];
