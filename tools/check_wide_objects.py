@@ -3,7 +3,7 @@
 
 The linker keeps one copy of a weak symbol, and it could be the one that only some CPUs can run. So
 each object may define exactly one global symbol, a function called install_*.
-Usage: tools/check_wide_objects.py NM OBJECT...     (objects not named avx* or neon* are skipped)
+Usage: tools/check_wide_objects.py NM OBJECT...     (only those named avx*, amx* or neon*)
 """
 import pathlib
 import subprocess
@@ -27,7 +27,7 @@ def fault(symbols: list[tuple[str, str]]) -> str:
 
 def main() -> int:
     nm, *objects = sys.argv[1:]
-    wide = [path for path in objects if pathlib.Path(path).name.startswith(("avx", "neon"))]
+    wide = [path for path in objects if pathlib.Path(path).name.startswith(("avx", "amx", "neon"))]
     faults = 0
     for path in wide:
         found = fault(shared_symbols(nm, path))

@@ -3,13 +3,13 @@
 #include "kernels/avx512_hot_formats.h"
 #include "kernels/tile_dot.h"
 
-// Panels of 16 rows for tiles in integers (avx512_int8_tile.cpp): a vector lane for each row. Per
-// group of 32 columns, 8 vectors whose dword r is 4 codes + 128 of row r, then the scales of the 16
-// rows (two vectors with kHalfScales), then their minima.
+// Panels of 16 rows for tiles in integers (avx512_int8_tile.h): a vector lane for each row. Per
+// group of 32 columns, 8 vectors whose dword r is 4 codes + kOffset of row r (128, for unsigned
+// bytes, or 0), then the scales of the 16 rows (two vectors with kHalfScales), then their minima.
 //
 // Where scales are powers of two (kPowers) a panel begins with a line that says in its first dword
-// how they are written: 0, as 1.5 * 2^23 times the scale, which avx512_int8_tile.cpp makes use of;
-// 1, as they are, if that is past f32 for one of them.
+// how they are written: 0, as 1.5 * 2^23 times the scale, which avx512_int8_tile.h makes use of; 1,
+// as they are, if that is past f32 for one of them.
 
 namespace lethe::kernels {
 namespace {
@@ -50,15 +50,26 @@ LETHE_AVX512_INLINE Step step_at(const WeightRow& row, int64_t step) noexcept {
   return s;
 }
 
-/// One step of 16 rows: codes + 128, two groups to a vector, and scales by row.
+/// Signed codes + kOffset.
+template <int kOffset>
+LETHE_AVX512_INLINE __m512i offset_codes(__m512i codes) noexcept {
+  static_assert(kOffset == 0 || kOffset == 128);
+  return kOffset == 0 ? codes : _mm512_xor_si512(codes, bytes512(0x80));
+}
+
+/// One step of 16 rows: codes + kOffset, two groups to a vector, and scales by row.
 struct StepRows {
   __m512i codes[kPanelRows][4];
   alignas(32) float scales[4][kPanelRows][kGroups];  // scales, then minima; of halves or not
 };
 
-template <typename Narrow>
+template <typename Narrow, int kOffset>
 LETHE_AVX512_INLINE void unpack_row(const Step& s, int64_t r, StepRows& out) noexcept {
   Widened<Narrow>::codes(s, out.codes[r]);
+  if constexpr (kOffset != Widened<Narrow>::kBias) {
+#pragma GCC unroll 4
+    for (__m512i& codes : out.codes[r]) codes = _mm512_xor_si512(codes, bytes512(0x80));
+  }
   StepScales scales;
   Narrow::scales(s, scales);
   constexpr int kScales = Panel<Narrow>::kScales;
@@ -70,7 +81,7 @@ LETHE_AVX512_INLINE void unpack_row(const Step& s, int64_t r, StepRows& out) noe
 }
 
 /// The last, partial step of a row with zeros after it.
-template <typename Narrow>
+template <typename Narrow, int kOffset>
 void unpack_tail(const WeightRow& row, int64_t step, int64_t groups, int64_t r,
                  StepRows& out) noexcept {
   alignas(32) uint8_t data[Narrow::kStepBytes] = {};
@@ -80,7 +91,7 @@ void unpack_tail(const WeightRow& row, int64_t step, int64_t groups, int64_t r,
   if constexpr (Narrow::kOwnScales) {
     __builtin_memcpy(scales, s.scales, static_cast<size_t>(groups * (s.scales_f32 ? 4 : 1)));
   }
-  unpack_row<Narrow>({data, scales, s.scales_f32}, r, out);
+  unpack_row<Narrow, kOffset>({data, scales, s.scales_f32}, r, out);
 }
 
 /// The first `groups` groups of a step, turned so that rows are lanes.
@@ -109,18 +120,22 @@ void store_step(const StepRows& step, int64_t groups, std::byte* panel) noexcept
   }
 }
 
-template <typename Narrow>
+template <typename Narrow, int kOffset>
 void pack_any(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
   StepRows step;
   if (num_rows < kPanelRows) __builtin_memset(&step, 0, sizeof(step));
   const int64_t steps = n / kStep;
   for (int64_t s = 0; s < steps; ++s) {
-    for (int64_t r = 0; r < num_rows; ++r) unpack_row<Narrow>(step_at<Narrow>(rows[r], s), r, step);
+    for (int64_t r = 0; r < num_rows; ++r) {
+      unpack_row<Narrow, kOffset>(step_at<Narrow>(rows[r], s), r, step);
+    }
     store_step<Narrow>(step, kGroups, panel + s * kGroups * Panel<Narrow>::kGroupBytes);
   }
   const int64_t rest = (n - steps * kStep) / kGroup;
   if (rest != 0) {
-    for (int64_t r = 0; r < num_rows; ++r) unpack_tail<Narrow>(rows[r], steps, rest, r, step);
+    for (int64_t r = 0; r < num_rows; ++r) {
+      unpack_tail<Narrow, kOffset>(rows[r], steps, rest, r, step);
+    }
     store_step<Narrow>(step, rest, panel + steps * kGroups * Panel<Narrow>::kGroupBytes);
   }
 }
@@ -152,10 +167,11 @@ LETHE_AVX512_INLINE void turn_rows(const WeightRow* rows, int64_t group, int64_t
   out[3] = _mm512_unpackhi_epi64(high01, high23);
 }
 
-/// Doubled e2m1 + 128 of the low nibble of each byte; vpermb ignores what is above it here.
-LETHE_AVX512_INLINE __m512i e2m1_from_128(__m512i codes) noexcept {
-  return _mm512_xor_si512(
-      _mm512_permutexvar_epi8(codes, _mm512_broadcast_i32x4(doubled_e2m1_table())), bytes512(0x80));
+/// Doubled e2m1 + kOffset of the low nibble of each byte; vpermb ignores what is above it here.
+template <int kOffset>
+LETHE_AVX512_INLINE __m512i offset_e2m1(__m512i codes) noexcept {
+  return offset_codes<kOffset>(
+      _mm512_permutexvar_epi8(codes, _mm512_broadcast_i32x4(doubled_e2m1_table())));
 }
 
 struct Mxfp4Rows {
@@ -170,9 +186,10 @@ struct Mxfp4Rows {
         _mm512_permutex2var_epi8(load512(blocks), at, load512(blocks + 64))));
   }
   /// Dword d of the rows' bytes to its two vectors of codes.
+  template <int kOffset>
   LETHE_AVX512_INLINE static void unpack(int d, __m512i v, std::byte* group) noexcept {
-    _mm512_store_si512(group + 64 * d, e2m1_from_128(v));
-    _mm512_store_si512(group + 64 * (4 + d), e2m1_from_128(_mm512_srli_epi16(v, 4)));
+    _mm512_store_si512(group + 64 * d, offset_e2m1<kOffset>(v));
+    _mm512_store_si512(group + 64 * (4 + d), offset_e2m1<kOffset>(_mm512_srli_epi16(v, 4)));
   }
 };
 
@@ -183,13 +200,15 @@ struct Fp4Rows {
   LETHE_AVX512_INLINE static int64_t exponents(const WeightRow& row, int64_t s) noexcept {
     return load<int64_t>(reinterpret_cast<const uint8_t*>(row.scales) + kGroups * s);
   }
+  template <int kOffset>
   LETHE_AVX512_INLINE static void unpack(int d, __m512i v, std::byte* group) noexcept {
     // Nibbles 0 .. 3 and 4 .. 7 of each dword, in the order of columns.
     const __m512i first = _mm512_set1_epi64(0x2c2824200c080400);
     const __m512i second = _mm512_set1_epi64(0x3c3834301c181410);
-    _mm512_store_si512(group + 64 * (2 * d), e2m1_from_128(_mm512_multishift_epi64_epi8(first, v)));
+    _mm512_store_si512(group + 64 * (2 * d),
+                       offset_e2m1<kOffset>(_mm512_multishift_epi64_epi8(first, v)));
     _mm512_store_si512(group + 64 * (2 * d + 1),
-                       e2m1_from_128(_mm512_multishift_epi64_epi8(second, v)));
+                       offset_e2m1<kOffset>(_mm512_multishift_epi64_epi8(second, v)));
   }
 };
 
@@ -211,7 +230,7 @@ LETHE_AVX512_INLINE bool turn_exponents(const int64_t* by_row, uint8_t (*by_grou
 }
 
 /// False if the panel cannot be written so; what is in it then means nothing.
-template <typename Source>
+template <typename Source, int kOffset>
 bool pack_powers(const WeightRow* rows, int64_t n, std::byte* groups) noexcept {
   constexpr int kGroupBytes = Panel<MXFP4>::kGroupBytes;
   alignas(64) int64_t by_row[kPanelRows];
@@ -223,7 +242,7 @@ bool pack_powers(const WeightRow* rows, int64_t n, std::byte* groups) noexcept {
       __m512i turned[4];
       turn_rows<Source>(rows, kGroups * s + g, 0, turned);
 #pragma GCC unroll 4
-      for (int d = 0; d < 4; ++d) Source::unpack(d, turned[d], groups);
+      for (int d = 0; d < 4; ++d) Source::template unpack<kOffset>(d, turned[d], groups);
       // 2^(e - 128) * 1.5 * 2^23.
       const __m512i e = _mm512_cvtepu8_epi32(load128(by_group[g]));
       const __m512i scale =
@@ -241,6 +260,7 @@ struct Q8Rows {
   }
 };
 
+template <int kOffset>
 void pack_q8(const WeightRow* rows, int64_t n, std::byte* groups) noexcept {
   for (int64_t g = 0; g < n / kGroup; ++g, groups += Panel<Q8_0>::kGroupBytes) {
 #pragma GCC unroll 2
@@ -249,8 +269,7 @@ void pack_q8(const WeightRow* rows, int64_t n, std::byte* groups) noexcept {
       turn_rows<Q8Rows>(rows, g, 16 * half, turned);
 #pragma GCC unroll 4
       for (int d = 0; d < 4; ++d) {
-        _mm512_store_si512(groups + 64 * (4 * half + d),
-                           _mm512_xor_si512(turned[d], bytes512(0x80)));
+        _mm512_store_si512(groups + 64 * (4 * half + d), offset_codes<kOffset>(turned[d]));
       }
     }
     alignas(32) uint16_t scales[kPanelRows];
@@ -261,39 +280,47 @@ void pack_q8(const WeightRow* rows, int64_t n, std::byte* groups) noexcept {
   }
 }
 
-/// Decodes to a panel (PackRows).
-template <typename Narrow>
-void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
-  pack_any<Narrow>(rows, num_rows, n, panel);
-}
-template <>
-void pack<Q8_0>(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
-  if (num_rows == kPanelRows) {
-    pack_q8(rows, n, panel);
-  } else {
-    pack_any<Q8_0>(rows, num_rows, n, panel);
-  }
-}
-
 /// `Source` for whole rows of whole steps.
-template <typename Narrow, typename Source>
+template <typename Narrow, typename Source, int kOffset>
 LETHE_AVX512_INLINE void pack_fp4(const WeightRow* rows, int64_t num_rows, int64_t n,
                                   std::byte* panel) noexcept {
   std::byte* groups = panel + kHeadBytes;
   const bool powers = num_rows == kPanelRows && n % kStep == 0 && !rows[0].scales_f32 &&
-                      pack_powers<Source>(rows, n, groups);
-  if (!powers) pack_any<Narrow>(rows, num_rows, n, groups);
+                      pack_powers<Source, kOffset>(rows, n, groups);
+  if (!powers) pack_any<Narrow, kOffset>(rows, num_rows, n, groups);
   const int32_t plain = powers ? 0 : 1;
   __builtin_memcpy(panel, &plain, sizeof(plain));
 }
-template <>
-void pack<MXFP4>(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
-  pack_fp4<MXFP4, Mxfp4Rows>(rows, num_rows, n, panel);
-}
-template <>
-void pack<Fp4Row>(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
-  pack_fp4<Fp4Row, Fp4Rows>(rows, num_rows, n, panel);
-}
+
+/// Decodes to a panel (PackRows).
+template <typename Narrow, int kOffset>
+struct Packing {
+  static void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
+    pack_any<Narrow, kOffset>(rows, num_rows, n, panel);
+  }
+};
+template <int kOffset>
+struct Packing<Q8_0, kOffset> {
+  static void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
+    if (num_rows == kPanelRows) {
+      pack_q8<kOffset>(rows, n, panel);
+    } else {
+      pack_any<Q8_0, kOffset>(rows, num_rows, n, panel);
+    }
+  }
+};
+template <int kOffset>
+struct Packing<MXFP4, kOffset> {
+  static void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
+    pack_fp4<MXFP4, Mxfp4Rows, kOffset>(rows, num_rows, n, panel);
+  }
+};
+template <int kOffset>
+struct Packing<Fp4Row, kOffset> {
+  static void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
+    pack_fp4<Fp4Row, Fp4Rows, kOffset>(rows, num_rows, n, panel);
+  }
+};
 
 }  // namespace
 }  // namespace lethe::kernels

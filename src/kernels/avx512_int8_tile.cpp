@@ -1,36 +1,13 @@
-#include "kernels/avx512.h"
-#include "kernels/avx512_int8_panels.h"
-#include "kernels/int8_encodings.h"
+#include "kernels/avx512_int8_tile.h"
 
-// Tiles in integers: two panels of 16 rows (avx512_int8_panels.h), whose lanes are rows, with the
-// tokens of a tile. A token's 4 codes are broadcast to all lanes and serve both panels; a sum
-// starts at -128 times the token's sum of codes, so that it ends as that of signed products. Group
-// values are added group by group in a lane, which is row order (kernels/row_dot.h).
-//
-// Where scales are powers of two, w = 2^k, a sum S also starts at the bits of m = 1.5 * 2^23 * w:
-// while |S| < 2^22, what comes out are the bits of m + w * S, and less m that is w * S, exactly, as
-// the conversion and the multiplication that it saves would give it.
+#include "kernels/avx512.h"
+#include "kernels/int8_encodings.h"
 
 namespace lethe::kernels {
 
 namespace {
 
 using quant::Encoding;
-
-// --- multiplying
-
-LETHE_AVX512_INLINE __m512i all_lanes(const void* four_bytes) noexcept {
-  int32_t value;
-  __builtin_memcpy(&value, four_bytes, sizeof(value));
-  return _mm512_set1_epi32(value);
-}
-
-constexpr int kTogether = 4;         // tokens of a step
-constexpr int64_t kBlockGroups = 8;  // whose panels and tile stay in the first cache
-
-/// Of kTogether tokens with 16 rows each.
-template <int kPanels>
-using Totals = __m512[kPanels][kTogether];
 
 /// sums += products of code vectors [kFirst, kFirst + kCount) of kPanels panels with the codes of
 /// kTogether tokens.
@@ -56,175 +33,37 @@ LETHE_AVX512_INLINE void add_products(const std::byte* const* panels, const int8
   }
 }
 
-/// Scale times sum of products of a half (kHalf 0, 1) or of whole groups (2).
-template <bool kPowers, int kHalf, int kPanels>
-LETHE_AVX512_INLINE void scaled_sums(const std::byte* const* panels, const Int8TileGroup& x,
-                                     int64_t first, __m512 (*values)[kTogether]) noexcept {
-  constexpr int kWhich = kHalf == 2 ? 0 : 1 + kHalf;  // of the biases
-  __m512i sums[kPanels][kTogether];
-  __m512 scales[kPanels];
-#pragma GCC unroll 4
-  for (int p = 0; p < kPanels; ++p) {
-    const __m512i v = load512(panels[p] + 64 * (kCodeVectors + kHalf % 2));
-    scales[p] = _mm512_castsi512_ps(v);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTogether; ++t) {
-      sums[p][t] = all_lanes(x.bias[kWhich] + first + t);
-      if constexpr (kPowers) sums[p][t] = _mm512_add_epi32(sums[p][t], v);
-    }
-  }
-  add_products<kHalf == 1 ? 4 : 0, kHalf == 2 ? 8 : 4, kPanels>(panels, x.codes + first, sums);
-#pragma GCC unroll 4
-  for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 4
-    for (int t = 0; t < kTogether; ++t) {
-      if constexpr (kPowers) {
-        values[p][t] = _mm512_sub_ps(_mm512_castsi512_ps(sums[p][t]), scales[p]);
-      } else {
-        values[p][t] = _mm512_mul_ps(scales[p], _mm512_cvtepi32_ps(sums[p][t]));
-      }
-    }
-  }
-}
+/// By vpdpbusd. A token's 4 codes are broadcast to all lanes and serve both panels; a sum starts at
+/// -128 times the token's sum of codes, so that it ends as that of signed products.
+struct QuadProducts {
+  static constexpr int kOffset = 128;
+  static constexpr int64_t kBlockGroups = 8;
 
-/// totals += the values of a group.
-template <typename Narrow, bool kPowers, int kPanels>
-LETHE_AVX512_INLINE void add_group(const std::byte* const* panels, const Int8TileGroup& x,
-                                   int64_t first, __m512 (*totals)[kTogether]) noexcept {
-  constexpr int kScales = Panel<Narrow>::kScales;
-  const auto vector = [&](int p, int v) {
-    return _mm512_loadu_ps(panels[p] + 64 * (kCodeVectors + v));
-  };
-  __m512 values[kPanels][kTogether];
-  if constexpr (Narrow::kHalfScales) {
-    __m512 second[kPanels][kTogether];
-    scaled_sums<kPowers, 0, kPanels>(panels, x, first, values);
-    scaled_sums<kPowers, 1, kPanels>(panels, x, first, second);
+  template <typename Narrow, bool kPowers, int kPanels>
+  LETHE_AVX512_INLINE void begin(const std::byte* const*, const Int8TileGroup*,
+                                 int64_t) const noexcept {}
+
+  template <bool kPowers, int kHalf, int kPanels>
+  LETHE_AVX512_INLINE void sums(const std::byte* const* panels, const Int8TileGroup& x, int64_t,
+                                int64_t first, __m512i (*sums)[kTogether]) const noexcept {
+    constexpr int kWhich = kHalf == 2 ? 0 : 1 + kHalf;  // of the biases
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 4
-      for (int t = 0; t < kTogether; ++t) values[p][t] = _mm512_add_ps(values[p][t], second[p][t]);
-    }
-  } else {
-    scaled_sums<kPowers, 2, kPanels>(panels, x, first, values);
-  }
-#pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) {
-    const __m512 scale = _mm512_set1_ps(x.scales[first + t]);
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      __m512 value = _mm512_mul_ps(values[p][t], scale);
-      if constexpr (Narrow::kMins) {
-        constexpr int kFirstSums = Narrow::kHalfScales ? 1 : 0;
-        __m512 mins =
-            _mm512_mul_ps(vector(p, kScales), _mm512_set1_ps(x.sums[kFirstSums][first + t]));
-        if constexpr (Narrow::kHalfScales) {
-          mins = _mm512_add_ps(
-              mins, _mm512_mul_ps(vector(p, kScales + 1), _mm512_set1_ps(x.sums[2][first + t])));
+      for (int t = 0; t < kTogether; ++t) {
+        sums[p][t] = all_lanes(x.bias[kWhich] + first + t);
+        if constexpr (kPowers) {
+          sums[p][t] = _mm512_add_epi32(sums[p][t], load512(panels[p] + 64 * kCodeVectors));
         }
-        value = _mm512_sub_ps(value, _mm512_mul_ps(scale, mins));
-      }
-      totals[p][t] = _mm512_add_ps(totals[p][t], value);
-    }
-  }
-}
-
-/// kPanels panels, panel_bytes apart, with a tile.
-template <typename Narrow, bool kPowers, int kPanels>
-void multiply(const std::byte* panel, int64_t panel_bytes, int64_t groups,
-              const ActivationTile& tile, Totals<kPanels>* totals) noexcept {
-  for (int64_t first = 0; first < tile.count; first += kTogether) {
-    for (auto& of_panel : totals[first / kTogether]) {
-      for (__m512& total : of_panel) total = _mm512_setzero_ps();
-    }
-  }
-  for (int64_t begin = 0; begin < groups; begin += kBlockGroups) {
-    const int64_t end = begin + kBlockGroups < groups ? begin + kBlockGroups : groups;
-    for (int64_t first = 0; first < tile.count; first += kTogether) {
-      __m512 sums[kPanels][kTogether];  // in registers
-      const std::byte* at[kPanels];
-#pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p) {
-        at[p] = panel + p * panel_bytes + begin * Panel<Narrow>::kGroupBytes;
-#pragma GCC unroll 4
-        for (int t = 0; t < kTogether; ++t) sums[p][t] = totals[first / kTogether][p][t];
-      }
-      for (int64_t g = begin; g < end; ++g) {
-        add_group<Narrow, kPowers, kPanels>(at, tile.int8[g], first, sums);
-#pragma GCC unroll 2
-        for (int p = 0; p < kPanels; ++p) at[p] += Panel<Narrow>::kGroupBytes;
-      }
-#pragma GCC unroll 2
-      for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 4
-        for (int t = 0; t < kTogether; ++t) totals[first / kTogether][p][t] = sums[p][t];
       }
     }
+    add_products<kHalf == 1 ? 4 : 0, kHalf == 2 ? 8 : 4, kPanels>(panels, x.codes + first, sums);
   }
-}
+};
 
-/// Whether one of the panels has its scales as they are.
-LETHE_AVX512_INLINE bool plain_scales(const std::byte* panels, int64_t panel_bytes,
-                                      int count) noexcept {
-  int32_t any = 0;
-  for (int p = 0; p < count; ++p) {
-    int32_t plain;
-    __builtin_memcpy(&plain, panels + p * panel_bytes, sizeof(plain));
-    any |= plain;
-  }
-  return any != 0;
-}
-
-template <typename Narrow, bool kPowers, int kPanels>
-void dot_panels(const std::byte* panel, int64_t panel_bytes, int64_t num_rows, int64_t groups,
-                const ActivationTile& tile, float* out, int64_t out_stride) noexcept {
-  Totals<kPanels> totals[kTileTokens / kTogether];
-  multiply<Narrow, kPowers, kPanels>(panel, panel_bytes, groups, tile, totals);
-  for (int p = 0; p < kPanels; ++p) {
-    const int64_t rest = num_rows - p * kPanelRows;
-    const auto present = static_cast<__mmask16>(rest < kPanelRows ? (1u << rest) - 1 : 0xffffu);
-    for (int64_t t = 0; t < tile.count; ++t) {
-      _mm512_mask_storeu_ps(out + t * out_stride + p * kPanelRows, present,
-                            totals[t / kTogether][p][t % kTogether]);
-    }
-  }
-}
-
-constexpr int kMostPanels = 2;  // at once
-
-template <typename Narrow>
-void dot(const std::byte* panels, int64_t num_rows, int64_t n, const ActivationTile& tile,
-         float* out, int64_t out_stride) noexcept {
-  constexpr bool kPowers = Panel<Narrow>::kPowers;
-  constexpr int64_t kHead = kPowers ? kHeadBytes : 0;
-  const int64_t groups = n / kGroup;
-  const int64_t panel_bytes = kHead + groups * Panel<Narrow>::kGroupBytes;
-  constexpr int kMost = kMostPanels;
-  if (num_rows > (kMost - 1) * kPanelRows &&
-      !(kPowers && plain_scales(panels, panel_bytes, kMost))) {
-    dot_panels<Narrow, kPowers, kMost>(panels + kHead, panel_bytes, num_rows, groups, tile, out,
-                                       out_stride);
-    return;
-  }
-  for (int64_t r = 0; r < num_rows; r += kPanelRows, panels += panel_bytes) {
-    if (kPowers && !plain_scales(panels, panel_bytes, 1)) {
-      dot_panels<Narrow, kPowers, 1>(panels + kHead, 0, num_rows - r, groups, tile, out + r,
-                                     out_stride);
-    } else {
-      dot_panels<Narrow, false, 1>(panels + kHead, 0, num_rows - r, groups, tile, out + r,
-                                   out_stride);
-    }
-  }
-}
-
-template <typename Narrow>
+template <typename Format>
 void set(KernelTable& table, Encoding encoding) noexcept {
-  TileKernel& tile = table.tile[static_cast<size_t>(encoding)];
-  tile.group_bytes = Panel<Narrow>::kGroupBytes;
-  tile.head_bytes = Panel<Narrow>::kPowers ? kHeadBytes : 0;
-  tile.rows_at_once = kMostPanels * kPanelRows;
-  tile.pack = pack<Narrow>;
-  tile.dot = dot<Narrow>;
+  set_tile<Format, QuadProducts>(table, encoding);
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "kernels/cpu_features.h"
 
-#include <cstdint>
-
 #if defined(__x86_64__)
 #include <cpuid.h>
 #elif defined(__aarch64__) && defined(__linux__)
@@ -10,11 +8,54 @@
 
 namespace lethe::kernels {
 
+namespace {
+
+constexpr uint32_t kOsXsave = 1u << 27;  // of leaf 1: XCR0 can be read
+
+}  // namespace
+
+CpuFeatures features_of(const X86Identity& identity) noexcept {
+  constexpr uint32_t kFma = 1u << 12;
+  constexpr uint32_t kAvx = 1u << 28;
+  constexpr uint32_t kF16c = 1u << 29;
+  constexpr uint32_t kAvx2 = 1u << 5;                                      // of leaf 7
+  constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+  constexpr uint32_t kVbmi = 1u << 1;
+  constexpr uint32_t kVnni = 1u << 11;
+  constexpr uint32_t kAmxTile = 1u << 24;
+  constexpr uint32_t kAmxInt8 = 1u << 25;
+  constexpr uint32_t kAvxVnni = 1u << 4;  // of subleaf 1
+  constexpr uint32_t kBf16 = 1u << 5;
+  constexpr uint64_t kSseAndAvx = 0b110;          // of the saved states
+  constexpr uint64_t kAvx512States = 0b11100110;  // with masks and all of 32 wide registers
+  constexpr uint64_t kTileStates = 1ull << 17 | 1ull << 18;  // their shapes, their contents
+  const auto saves = [&](uint64_t states) { return (identity.saved_states & states) == states; };
+  const auto has = [](uint32_t word, uint32_t bits) { return (word & bits) == bits; };
+
+  if (!has(identity.basic_ecx, kOsXsave | kAvx) || !saves(kSseAndAvx)) return {};
+  CpuFeatures cpu;
+  cpu.fma = has(identity.basic_ecx, kFma);
+  cpu.f16c = has(identity.basic_ecx, kF16c);
+  cpu.avx2 = has(identity.extended_ebx, kAvx2);
+  cpu.avx_vnni = has(identity.further_eax, kAvxVnni);
+  if (saves(kAvx512States)) {
+    cpu.avx512 = has(identity.extended_ebx, kAvx512);
+    cpu.avx512_vbmi = has(identity.extended_ecx, kVbmi);
+    cpu.avx512_vnni = has(identity.extended_ecx, kVnni);
+    cpu.avx512_bf16 = has(identity.further_eax, kBf16);
+  }
+  if (saves(kTileStates)) {
+    cpu.amx_tile = has(identity.extended_edx, kAmxTile);
+    cpu.amx_int8 = has(identity.extended_edx, kAmxInt8);
+  }
+  return cpu;
+}
+
 #if defined(__x86_64__)
 
 namespace {
 
-/// Extended control register 0: the register states that the operating system saves.
+/// Extended control register 0.
 uint64_t saved_states() noexcept {
   uint32_t low = 0;
   uint32_t high = 0;
@@ -25,41 +66,20 @@ uint64_t saved_states() noexcept {
 }  // namespace
 
 CpuFeatures cpu_features() noexcept {
-  constexpr uint32_t kFma = 1u << 12;
-  constexpr uint32_t kOsXsave = 1u << 27;
-  constexpr uint32_t kAvx = 1u << 28;
-  constexpr uint32_t kF16c = 1u << 29;
-  constexpr uint32_t kAvx2 = 1u << 5;                                      // of leaf 7
-  constexpr uint32_t kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
-  constexpr uint32_t kVbmi = 1u << 1;
-  constexpr uint32_t kVnni = 1u << 11;
-  constexpr uint32_t kAvxVnni = 1u << 4;  // of subleaf 1
-  constexpr uint32_t kBf16 = 1u << 5;
-  constexpr uint64_t kSseAndAvx = 0b110;          // of the saved states
-  constexpr uint64_t kAvx512States = 0b11100110;  // with masks and all of 32 wide registers
+  X86Identity id;
   uint32_t eax = 0;
   uint32_t ebx = 0;
   uint32_t ecx = 0;
   uint32_t edx = 0;
-  if (__get_cpuid(1, &eax, &ebx, &ecx, &edx) == 0) return {};
-  const uint32_t basic = ecx;
-  if ((basic & kOsXsave) == 0 || (basic & kAvx) == 0) return {};
-  if ((saved_states() & kSseAndAvx) != kSseAndAvx) return {};
-  CpuFeatures cpu{.fma = (basic & kFma) != 0, .f16c = (basic & kF16c) != 0};
-  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return cpu;
-  cpu.avx2 = (ebx & kAvx2) != 0;
-  const bool saves_avx512 = (saved_states() & kAvx512States) == kAvx512States;
-  if (saves_avx512) {
-    cpu.avx512 = (ebx & kAvx512) == kAvx512;
-    cpu.avx512_vbmi = (ecx & kVbmi) != 0;
-    cpu.avx512_vnni = (ecx & kVnni) != 0;
+  if (__get_cpuid(1, &eax, &ebx, &id.basic_ecx, &edx) == 0) return {};
+  if ((id.basic_ecx & kOsXsave) != 0) id.saved_states = saved_states();
+  uint32_t last_subleaf = 0;
+  if (__get_cpuid_count(7, 0, &last_subleaf, &id.extended_ebx, &id.extended_ecx,
+                        &id.extended_edx) != 0 &&
+      last_subleaf >= 1) {
+    __get_cpuid_count(7, 1, &id.further_eax, &ebx, &ecx, &edx);
   }
-  const uint32_t last_subleaf = eax;
-  if (last_subleaf >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0) {
-    cpu.avx_vnni = (eax & kAvxVnni) != 0;
-    cpu.avx512_bf16 = saves_avx512 && (eax & kBf16) != 0;
-  }
-  return cpu;
+  return features_of(id);
 }
 
 #elif defined(__aarch64__) && defined(__linux__)

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+
 namespace lethe::kernels {
 
 /// Instructions that both the processor has and the operating system keeps registers for. All false
@@ -13,6 +15,8 @@ struct CpuFeatures {
   bool avx512_vbmi = false;
   bool avx512_vnni = false;
   bool avx512_bf16 = false;
+  bool amx_tile = false;  ///< tile registers; to be asked for, too (tile_permission.h)
+  bool amx_int8 = false;
 
   // AArch64, where plain NEON is part of every processor:
   bool dotprod = false;  ///< int8 dot products (ASIMDDP)
@@ -21,5 +25,18 @@ struct CpuFeatures {
 
 /// Of the processor this runs on; cheap, any thread.
 CpuFeatures cpu_features() noexcept;
+
+/// What an x86-64 processor says of itself; zero where it says nothing.
+struct X86Identity {
+  uint32_t basic_ecx = 0;     ///< cpuid leaf 1
+  uint32_t extended_ebx = 0;  ///< leaf 7
+  uint32_t extended_ecx = 0;
+  uint32_t extended_edx = 0;
+  uint32_t further_eax = 0;   ///< leaf 7, subleaf 1
+  uint64_t saved_states = 0;  ///< XCR0: the register states that the operating system saves
+};
+
+/// What it has, if it says so.
+CpuFeatures features_of(const X86Identity& identity) noexcept;
 
 }  // namespace lethe::kernels

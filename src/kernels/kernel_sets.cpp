@@ -3,9 +3,10 @@
 #include <vector>
 
 #include "base/error.h"
-#include "kernels/cpu_features.h"
+#include "kernels/tile_permission.h"
 
 #if defined(__x86_64__)
+#include "kernels/amx.h"
 #include "kernels/avx2.h"
 #include "kernels/avx512.h"
 #include "kernels/avx512bf16.h"
@@ -84,6 +85,16 @@ const KernelTable& bf16_attention_kernels() noexcept {
   return table;
 }
 
+const KernelTable& amx_kernels() noexcept {
+  static const KernelTable table = [] {
+    KernelTable t = avx512bf16_kernels();
+    t.name = "amx";
+    install_amx_int8_tile(t);
+    return t;
+  }();
+  return table;
+}
+
 std::string missing_for_avx2(const CpuFeatures& cpu) {
   std::string missing;
   if (!cpu.avx2) missing += " AVX2";
@@ -112,10 +123,19 @@ std::string missing_for_avx512bf16(const CpuFeatures& cpu) {
   return missing;
 }
 
+std::string missing_for_amx(const CpuFeatures& cpu) {
+  std::string missing = missing_for_avx512bf16(cpu);
+  if (!cpu.amx_tile) missing += " AMX-TILE";
+  if (!cpu.amx_int8) missing += " AMX-INT8";
+  return missing;
+}
+
+constexpr const char* kLacks = "this processor (or its system) lacks";
+
 /// `table` is called only if nothing is missing.
 KernelSet set_of(std::string_view name, const std::string& missing,
                  const KernelTable& (*table)() noexcept) {
-  if (!missing.empty()) return {name, nullptr, "this processor (or its system) lacks" + missing};
+  if (!missing.empty()) return {name, nullptr, kLacks + missing};
   return {name, &table(), {}};
 }
 
@@ -135,6 +155,11 @@ KernelSet bf16_attention_set() {
   return set_of("avx512bf16-attention", missing_for_avx512bf16(cpu_features()),
                 bf16_attention_kernels);
 }
+KernelSet amx_set() {
+  const std::string why_not = why_not_amx(cpu_features(), request_tile_registers);
+  if (!why_not.empty()) return {"amx", nullptr, why_not};
+  return {"amx", &amx_kernels(), {}};
+}
 
 #else
 
@@ -152,6 +177,9 @@ KernelSet avx512bf16_set() {
 }
 KernelSet bf16_attention_set() {
   return {"avx512bf16-attention", nullptr, "it is for x86-64 processors"};
+}
+KernelSet amx_set() {
+  return {"amx", nullptr, "it is for x86-64 processors"};
 }
 
 #endif
@@ -216,7 +244,9 @@ std::vector<KernelSet> find_sets() {
   sets.push_back(avx512_set());
   sets.push_back(avx512bf16_set());
   sets.push_back(bf16_attention_set());
-  sets.back().is_rougher = true;
+  sets.back().only_by_name = true;
+  sets.push_back(amx_set());
+  sets.back().only_by_name = true;
   sets.push_back(neon_set());
   sets.push_back(neon_i8mm_set());
   return sets;
@@ -234,6 +264,21 @@ std::string list_of_sets() {
 
 }  // namespace
 
+#if defined(__x86_64__)
+
+std::string why_not_amx(const CpuFeatures& cpu, std::string (*request_tiles)()) {
+  const std::string missing = missing_for_amx(cpu);
+  return missing.empty() ? request_tiles() : kLacks + missing;
+}
+
+#else
+
+std::string why_not_amx(const CpuFeatures&, std::string (*)()) {
+  return "it is for x86-64 processors";
+}
+
+#endif
+
 std::span<const KernelSet> kernel_sets() {
   static const std::vector<KernelSet> sets = find_sets();
   return sets;
@@ -242,7 +287,7 @@ std::span<const KernelSet> kernel_sets() {
 const KernelTable& kernel_table() {
   const KernelTable* best = &scalar_kernels();
   for (const KernelSet& set : kernel_sets()) {
-    if (set.table != nullptr && !set.is_rougher) best = set.table;
+    if (set.table != nullptr && !set.only_by_name) best = set.table;
   }
   return *best;
 }

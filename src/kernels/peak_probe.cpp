@@ -44,25 +44,6 @@ double scalar_bf16_flops(int64_t rounds) noexcept {
   return 2.0 * kLanes * static_cast<double>(rounds);
 }
 
-PeakProbe make_probe([[maybe_unused]] std::string_view set) noexcept {
-  PeakProbe probe{};
-  install_scalar_peak_probe(probe);
-#if defined(__x86_64__)
-  const bool avx512bf16 = set == "avx512bf16";
-  const bool avx512 = avx512bf16 || set == "avx512";
-  const bool avxvnni = set == "avxvnni";
-  if (avx512 || avxvnni || set == "avx2") install_avx2_peak_probe(probe);
-  if (avxvnni) install_avxvnni_peak_probe(probe);
-  if (avx512) install_avx512_peak_probe(probe);
-  if (avx512bf16) install_avx512bf16_peak_probe(probe);
-#elif defined(__aarch64__)
-  const bool i8mm = set == "neon-i8mm";
-  if (i8mm || set == "neon") install_neon_peak_probe(probe);
-  if (i8mm) install_neoni8mm_peak_probe(probe);
-#endif
-  return probe;
-}
-
 }  // namespace
 
 void install_scalar_peak_probe(PeakProbe& probe) noexcept {
@@ -70,20 +51,25 @@ void install_scalar_peak_probe(PeakProbe& probe) noexcept {
   probe.bf16_flops = scalar_bf16_flops;
 }
 
-const PeakProbe& peak_probe(const KernelTable& set) noexcept {
-  static const PeakProbe scalar = make_probe("scalar");
-  static const PeakProbe avx2 = make_probe("avx2");
-  static const PeakProbe avxvnni = make_probe("avxvnni");
-  static const PeakProbe avx512 = make_probe("avx512");
-  static const PeakProbe avx512bf16 = make_probe("avx512bf16");
-  static const PeakProbe neon = make_probe("neon");
-  static const PeakProbe neon_i8mm = make_probe("neon-i8mm");
-  if (set.name == "avx512bf16" || set.name == "avx512bf16-attention") return avx512bf16;
-  if (set.name == "avx512") return avx512;
-  if (set.name == "avxvnni") return avxvnni;
-  if (set.name == "neon") return neon;
-  if (set.name == "neon-i8mm") return neon_i8mm;
-  return set.name == "avx2" ? avx2 : scalar;
+PeakProbe peak_probe([[maybe_unused]] const KernelTable& set) noexcept {
+  PeakProbe probe{};
+  install_scalar_peak_probe(probe);
+#if defined(__x86_64__)
+  const bool amx = set.name == "amx";
+  const bool avx512bf16 = amx || set.name == "avx512bf16" || set.name == "avx512bf16-attention";
+  const bool avx512 = avx512bf16 || set.name == "avx512";
+  const bool avxvnni = set.name == "avxvnni";
+  if (avx512 || avxvnni || set.name == "avx2") install_avx2_peak_probe(probe);
+  if (avxvnni) install_avxvnni_peak_probe(probe);
+  if (avx512) install_avx512_peak_probe(probe);
+  if (avx512bf16) install_avx512bf16_peak_probe(probe);
+  if (amx) install_amx_peak_probe(probe);
+#elif defined(__aarch64__)
+  const bool i8mm = set.name == "neon-i8mm";
+  if (i8mm || set.name == "neon") install_neon_peak_probe(probe);
+  if (i8mm) install_neoni8mm_peak_probe(probe);
+#endif
+  return probe;
 }
 
 }  // namespace lethe::kernels

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -15,6 +14,8 @@
 
 #include "base/error.h"
 #include "kernels/activation_batch.h"
+#include "kernels/dot_ways.h"
+#include "kernels/emulated_amx.h"
 #include "kernels/kernel_table.h"
 #include "kernels/random_weights.h"
 
@@ -23,78 +24,32 @@
 namespace lethe::kernels {
 namespace {
 
+using lethe::testing::by_row;
+using lethe::testing::by_tile;
+using lethe::testing::by_token;
 using lethe::testing::OwnedWeight;
 using lethe::testing::random_values;
 using lethe::testing::random_weight;
 using lethe::testing::runnable_sets;
+using lethe::testing::same;
 using quant::Encoding;
 
-/// Equal bits; any NaN equals any other.
-template <typename T>
-::testing::AssertionResult same(const std::vector<T>& expected, const std::vector<T>& actual) {
-  for (size_t i = 0; i < expected.size(); ++i) {
-    if (std::isnan(expected[i]) && std::isnan(actual[i])) continue;
-    if (std::memcmp(&expected[i], &actual[i], sizeof(T)) == 0) continue;
-    return ::testing::AssertionFailure()
-           << "number " << i << ": " << expected[i] << " became " << actual[i];
+/// And the tiles of "amx" with emulated registers, where the rest of them can run.
+std::vector<const KernelTable*> sets_with_emulated_amx() {
+  std::vector<const KernelTable*> sets = runnable_sets();
+#if defined(__x86_64__)
+  for (const KernelSet& set : kernel_sets()) {
+    if (set.name != "avx512" || set.table == nullptr) continue;
+    static const KernelTable emulated = [&] {
+      KernelTable table = *set.table;
+      table.name = "emulated amx";
+      lethe::testing::install_emulated_amx_int8_tile(table);
+      return table;
+    }();
+    sets.push_back(&emulated);
   }
-  return ::testing::AssertionSuccess();
-}
-
-// Every way in which a set takes dots gives a matrix [tokens, rows].
-
-std::vector<float> by_row(const KernelTable& set, Encoding encoding,
-                          const std::vector<WeightRow>& rows, int64_t n,
-                          const ActivationBatch& tokens) {
-  std::vector<float> out(rows.size() * static_cast<size_t>(tokens.size()));
-  std::vector<float> dots(static_cast<size_t>(tokens.size()));
-  for (size_t r = 0; r < rows.size(); ++r) {
-    set.row_dot[static_cast<size_t>(encoding)](rows[r], n, tokens.data(), tokens.size(),
-                                               dots.data());
-    for (size_t t = 0; t < dots.size(); ++t) out[t * rows.size() + r] = dots[t];
-  }
-  return out;
-}
-
-std::vector<float> by_token(const KernelTable& set, Encoding encoding,
-                            const std::vector<WeightRow>& rows, int64_t n,
-                            const ActivationBatch& tokens) {
-  std::vector<float> out;
-  for (int64_t t = 0; t < tokens.size(); ++t) {
-    std::vector<float> dots(rows.size());
-    set.rows_dot[static_cast<size_t>(encoding)](rows.data(), static_cast<int64_t>(rows.size()), n,
-                                                tokens[t], dots.data());
-    out.insert(out.end(), dots.begin(), dots.end());
-  }
-  return out;
-}
-
-std::vector<float> by_tile(const KernelTable& set, Encoding encoding,
-                           const std::vector<WeightRow>& rows, int64_t n,
-                           const ActivationBatch& tokens) {
-  const TileKernel& kernel = set.tile[static_cast<size_t>(encoding)];
-  ActivationTiles tiles;
-  tiles.reset(tokens.format(), (tokens.size() + kTileTokens - 1) / kTileTokens, n);
-  for (int64_t t = 0; t < tokens.size(); ++t) tiles.add(t / kTileTokens, tokens[t]);
-  tiles.fill(0, tiles.size());
-  const int64_t panel_bytes = kernel.panel_bytes(n);
-  const int64_t most = kernel.rows_at_once;
-  std::vector<std::byte> buffer(static_cast<size_t>(most / kPanelRows * panel_bytes) + 64);
-  std::byte* panels = buffer.data() + (64 - reinterpret_cast<uintptr_t>(buffer.data()) % 64);
-  const auto num_rows = static_cast<int64_t>(rows.size());
-  std::vector<float> out(rows.size() * static_cast<size_t>(tokens.size()));
-  for (int64_t first = 0; first < num_rows; first += most) {
-    const int64_t count = std::min(most, num_rows - first);
-    for (int64_t r = 0; r < count; r += kPanelRows) {
-      kernel.pack(rows.data() + first + r, std::min(kPanelRows, count - r), n,
-                  panels + r / kPanelRows * panel_bytes);
-    }
-    for (int64_t i = 0; i < tiles.size(); ++i) {
-      kernel.dot(panels, count, n, tiles.tile(i), out.data() + i * kTileTokens * num_rows + first,
-                 num_rows);
-    }
-  }
-  return out;
+#endif
+  return sets;
 }
 
 class KernelSetRowDot : public ::testing::TestWithParam<int> {
@@ -143,7 +98,7 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
       std::vector<WeightRow> rows;
       for (int64_t r = 0; r < w.rows; ++r) rows.push_back(weight_row(w, r));
       const auto expected = by_row(scalar_kernels(), encoding(), rows, w.cols, batch);
-      for (const KernelTable* set : runnable_sets()) {
+      for (const KernelTable* set : sets_with_emulated_amx()) {
         SCOPED_TRACE(std::string(set->name) + ", n = " + std::to_string(w.cols) + ", tokens " +
                      std::to_string(count));
         const auto of_set = by_row(*set, encoding(), rows, w.cols, batch);
@@ -373,7 +328,12 @@ TEST(KernelSets, UnknownNamesAreRefusedWithTheList) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("there are auto, scalar, avx2"));
     EXPECT_THAT(error.what(), ::testing::HasSubstr(", avxvnni"));
     EXPECT_THAT(error.what(), ::testing::HasSubstr(", avx512bf16"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(", amx"));
   }
+}
+
+TEST(KernelSets, AmxIsNotChosenByItself) {
+  EXPECT_NE(kernel_table().name, "amx");
 }
 
 }  // namespace
