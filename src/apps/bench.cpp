@@ -174,9 +174,11 @@ void run(const BenchOptions& options) {
   MachineProbe probe(team, device.kernels());
   if (options.profile) device.set_profile(&profile);
   model::ModelOptions with = model_options(options.compute);
-  with.expert_cache_bytes = model::place_weights(
+  const auto placed = model::place_weights(
       checkpoint, team,
       weight_options(options.compute, most_state_bytes(options, checkpoint.config())));
+  with.expert_cache_bytes = placed.expert_cache_bytes;
+  device.set_replicas(placed.replicas);
   const auto model = model::load_model(checkpoint, device, with);
   std::optional<double> disk_gb_s;
   if (model->expert_cache()) disk_gb_s = probe_disk_gb_s(checkpoint.files());

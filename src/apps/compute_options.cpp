@@ -37,9 +37,10 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command
       .add_option("--weights", options.weights,
                   "map: used where the files are mapped; copy: read into memory at the start, on "
-                  "huge pages and spread over NUMA nodes")
+                  "huge pages and spread over NUMA nodes; replicate: one such copy for each node, "
+                  "and --pin")
       ->capture_default_str()
-      ->check(CLI::IsMember({"map", "copy"}));
+      ->check(CLI::IsMember({"map", "copy", "replicate"}));
 }
 
 ops::Device make_device(ThreadTeam& team, const ComputeOptions& options) {
@@ -66,7 +67,9 @@ model::ModelOptions model_options(const ComputeOptions& options) {
 }
 
 ThreadTeam::Pinning pinning(const ComputeOptions& options) {
-  return options.pin ? ThreadTeam::Pinning::cores : ThreadTeam::Pinning::none;
+  // A thread that moves to another node would read what is far from then on.
+  const bool pin = options.pin || options.weights == "replicate";
+  return pin ? ThreadTeam::Pinning::cores : ThreadTeam::Pinning::none;
 }
 
 model::WeightOptions weight_options(const ComputeOptions& options, int64_t state_bytes) {

@@ -109,14 +109,7 @@ class LogitsRun {
             Checkpoint::open(model_path(options.model), {.draft_file = options.draft_file})),
         team_(options.compute.threads, pinning(options.compute)),
         device_(make_device(team_, options.compute)),
-        model_(model::load_model(
-            checkpoint_, device_,
-            {.stale_index_keys = options.stale_index_keys,
-             .expert_cache_bytes = model::place_weights(
-                 checkpoint_, team_,
-                 weight_options(
-                     options.compute,
-                     state_bytes(checkpoint_.config(), static_cast<int64_t>(tokens_.size()))))})),
+        model_(load()),
         state_(model_->new_state()) {
     if (options.mtp) draft_ = model::make_draft_run(*model_, tokens_, first_draft_position());
     if (!options.dump.empty()) trace_.emplace(options.dump);
@@ -173,6 +166,16 @@ class LogitsRun {
   }
 
  private:
+  std::unique_ptr<model::Model> load() {
+    const int64_t states = state_bytes(checkpoint_.config(), static_cast<int64_t>(tokens_.size()));
+    const auto placed =
+        model::place_weights(checkpoint_, team_, weight_options(options_.compute, states));
+    device_.set_replicas(placed.replicas);
+    return model::load_model(checkpoint_, device_,
+                             {.stale_index_keys = options_.stale_index_keys,
+                              .expert_cache_bytes = placed.expert_cache_bytes});
+  }
+
   int64_t first_draft_position() const {
     return options_.decode_from >= 0 ? options_.decode_from
                                      : static_cast<int64_t>(tokens_.size()) - 1;

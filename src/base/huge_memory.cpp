@@ -26,6 +26,18 @@ bool has_default_policy() noexcept {
          mode == MPOL_DEFAULT;
 }
 
+/// nodes: ascending, at least one.
+bool set_policy(std::span<std::byte> bytes, int mode, std::span<const int> nodes) {
+  constexpr size_t kBits = 8 * sizeof(unsigned long);
+  std::vector<unsigned long> mask(static_cast<size_t>(nodes.back()) / kBits + 1);
+  for (const int node : nodes) {
+    mask[static_cast<size_t>(node) / kBits] |= 1UL << (static_cast<size_t>(node) % kBits);
+  }
+  // The kernel looks at one bit less than it is told.
+  return ::syscall(SYS_mbind, bytes.data(), bytes.size(), mode, mask.data(),
+                   mask.size() * kBits + 1, 0U) == 0;
+}
+
 }  // namespace
 
 HugeMemory::HugeMemory(size_t bytes) {
@@ -60,17 +72,13 @@ HugeMemory& HugeMemory::operator=(HugeMemory&& other) noexcept {
 }
 
 bool HugeMemory::interleave() const noexcept {
-  constexpr size_t kBits = 8 * sizeof(unsigned long);
   if (bytes_.empty() || !has_default_policy()) return false;
-  std::vector<int> nodes = memory_nodes();
-  if (nodes.size() < 2) return false;
-  std::vector<unsigned long> mask(static_cast<size_t>(nodes.back()) / kBits + 1);
-  for (const int node : nodes) {
-    mask[static_cast<size_t>(node) / kBits] |= 1UL << (static_cast<size_t>(node) % kBits);
-  }
-  // The kernel looks at one bit less than it is told.
-  return ::syscall(SYS_mbind, bytes_.data(), bytes_.size(), MPOL_INTERLEAVE, mask.data(),
-                   mask.size() * kBits + 1, 0U) == 0;
+  const std::vector<int> nodes = memory_nodes();
+  return nodes.size() >= 2 && set_policy(bytes_, MPOL_INTERLEAVE, nodes);
+}
+
+bool HugeMemory::prefer_node(size_t begin, size_t size, int node) const noexcept {
+  return set_policy(bytes_.subspan(begin, size), MPOL_PREFERRED, {&node, 1});
 }
 
 }  // namespace lethe

@@ -24,6 +24,9 @@ class HugeMemory {
   /// False if nothing was done: there is one node, the process was given a memory policy of its own
   /// (numactl), or the system refuses.
   bool interleave() const noexcept;
+  /// Has those of a part's pages that are written from here on taken from a node, as long as it has
+  /// any. `begin`: a multiple of kPageBytes. False if the system refuses, and nothing was done.
+  bool prefer_node(size_t begin, size_t size, int node) const noexcept;
 
  private:
   void* mapping_ = nullptr;

@@ -131,4 +131,10 @@ std::vector<int> memory_nodes(const std::string& root) {
   return nodes;
 }
 
+int current_node() noexcept {
+  unsigned cpu = 0;
+  unsigned node = 0;
+  return ::getcpu(&cpu, &node) == 0 ? static_cast<int>(node) : 0;
+}
+
 }  // namespace lethe

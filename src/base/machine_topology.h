@@ -31,6 +31,10 @@ int default_compute_threads();
 /// Numbers of the NUMA nodes with memory; {0} where the system does not say.
 std::vector<int> memory_nodes(const std::string& root = "");
 
+/// Number of the NUMA node of the CPU on which the calling thread runs at the moment; 0 where the
+/// system does not say.
+int current_node() noexcept;
+
 /// "0-3,8" as the kernel writes it: {0, 1, 2, 3, 8}. Ends where the text stops making sense.
 std::vector<int> parse_number_list(std::string_view text);
 

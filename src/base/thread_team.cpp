@@ -89,7 +89,7 @@ struct ThreadTeam::Impl {
   std::mutex mutex;
   std::condition_variable wake;
   std::condition_variable done;
-  const std::function<void(int)>* part = nullptr;  // null between regions
+  const FunctionRef<void(int)>* part = nullptr;  // null between regions
   std::atomic<uint64_t> gate{kClosed};
   std::atomic<uint64_t> left{0};  // workers that have left the region
   std::atomic<bool> stopping{false};
@@ -109,7 +109,7 @@ struct ThreadTeam::Impl {
 
   uint64_t region() const { return gate.load() >> kRegionShift; }
 
-  void call(int index, const std::function<void(int)>& work) {
+  void call(int index, FunctionRef<void(int)> work) {
     try {
       work(index);
     } catch (...) {
@@ -157,7 +157,7 @@ struct ThreadTeam::Impl {
     }
   }
 
-  void start(const std::function<void(int)>& work) {
+  void start(const FunctionRef<void(int)>& work) {
     bool asleep = false;
     {
       std::lock_guard lock(mutex);
@@ -179,7 +179,7 @@ struct ThreadTeam::Impl {
   }
 
   /// The caller is member 0 of the region. `all`: every worker has to come.
-  void run_region(const std::function<void(int)>& work, bool all) {
+  void run_region(FunctionRef<void(int)> work, bool all) {
     start(work);
     call(0, work);
     if (all) wait_until_left(workers.size());
@@ -221,7 +221,7 @@ bool ThreadTeam::is_pinned() const noexcept {
   return impl_->pinned;
 }
 
-void ThreadTeam::run(const std::function<void(int)>& part) {
+void ThreadTeam::run(FunctionRef<void(int)> part) {
   if (size() == 1) {
     part(0);
     return;
@@ -229,8 +229,7 @@ void ThreadTeam::run(const std::function<void(int)>& part) {
   impl_->run_region(part, true);
 }
 
-void ThreadTeam::parallel_for(int64_t n, int64_t grain,
-                              const std::function<void(int64_t, int64_t)>& body) {
+void ThreadTeam::parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) {
   LETHE_CHECK(grain >= 1);
   if (n <= 0) return;
   if (n <= grain || size() == 1) {
@@ -238,7 +237,7 @@ void ThreadTeam::parallel_for(int64_t n, int64_t grain,
     return;
   }
   std::atomic<int64_t> next{0};
-  const std::function<void(int)> work = [&](int) {
+  const auto work = [&](int) {
     for (;;) {
       const int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
       if (begin >= n) return;

@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+
+#include "base/function_ref.h"
 
 namespace lethe {
 
@@ -32,13 +33,12 @@ class ThreadTeam {
   bool is_pinned() const noexcept;
 
   /// Calls `part(i)` once for every i in [0, size()), each on its own thread, and waits for all.
-  void run(const std::function<void(int)>& part);
+  void run(FunctionRef<void(int)> part);
 
   /// Calls `body(begin, end)` over disjoint ranges covering [0, n), handed out dynamically in
   /// pieces of `grain` (>= 1). Runs in the caller alone if n <= grain. A thread whose core does
   /// something else is not waited for: the others do its share.
-  void parallel_for(int64_t n, int64_t grain,
-                    const std::function<void(int64_t begin, int64_t end)>& body);
+  void parallel_for(int64_t n, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> body);
 
  private:
   struct Impl;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "base/recycled_memory.h"
 #include "engine/counter_random.h"
 #include "engine/ranked_logits.h"
 #include "engine/softmax_weights.h"
@@ -180,7 +181,7 @@ SampledToken Sampler::sample(std::span<const float> logits, uint64_t index, Toke
   if (params_.logit_bias.empty() && refused_.empty() && mask == nullptr) {
     token.id = choose(row, range, index);
   } else {
-    std::vector<float> changed(row.begin(), row.end());
+    RecycledVector<float> changed(row.begin(), row.end());
     for (const auto& [id, bias] : params_.logit_bias) changed[static_cast<size_t>(id)] += bias;
     for (const int32_t id : refused_) changed[static_cast<size_t>(id)] = -kInfinity;
     if (mask != nullptr) mask->apply(changed);

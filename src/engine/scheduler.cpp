@@ -103,13 +103,13 @@ void Scheduler::start(Sequence& sequence) {
 }
 
 /// One chunk of each running sequence, in their order.
-std::vector<model::SequenceChunk> Scheduler::next_chunks() {
+RecycledVector<model::SequenceChunk> Scheduler::next_chunks() {
   const auto prefilling = std::ranges::count_if(
       running_, [](const auto& sequence) { return sequence->is_prefilling(); });
   const bool shared = prefilling < static_cast<int64_t>(running_.size());
   int64_t budget = shared ? options_.shared_prefill_chunk : options_.prefill_chunk;
   int64_t takers = prefilling;
-  std::vector<model::SequenceChunk> chunks;
+  RecycledVector<model::SequenceChunk> chunks;
   for (auto& sequence : running_) {
     if (!sequence->is_prefilling()) {
       chunks.push_back(sequence->next_chunk(0));

@@ -46,7 +46,7 @@ class Scheduler {
   int64_t reserved_bytes(const Sequence& sequence) const;
   void reserve(int64_t bytes);
   void start(Sequence& sequence);
-  std::vector<model::SequenceChunk> next_chunks();
+  RecycledVector<model::SequenceChunk> next_chunks();
   void take_results(const ops::Matrix& logits);
   bool take_result(Sequence& sequence, std::span<const float> logits);
   void keep_state(const Sequence& sequence, const cache::TokenList& tokens);

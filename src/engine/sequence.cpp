@@ -11,6 +11,8 @@ namespace {
 
 /// A rest of fewer tokens than this is not worth a step of its own.
 constexpr int64_t kLeastNarrowTokens = 64;
+/// There is room from the start for so many sampled tokens, or for all if they are fewer.
+constexpr int64_t kRoomForSampled = 4096;
 
 double seconds(std::chrono::steady_clock::duration duration) {
   return std::chrono::duration<double>(duration).count();
@@ -36,6 +38,7 @@ void Sequence::start(model::SequenceState state, int64_t cached_tokens, int64_t 
   state_ = std::move(state);
   narrowing_rows_ = narrowing_rows;
   usage_.cached_tokens = cached_tokens;
+  sampled_.reserve(static_cast<size_t>(std::min(request_.max_tokens, kRoomForSampled)));
   started_ = Clock::now();
 }
 

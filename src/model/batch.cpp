@@ -71,7 +71,7 @@ ops::Matrix rows_of(const ops::Matrix& x, const Batch& batch, bool narrow) {
 }
 
 ops::Matrix logit_rows(const ops::Matrix& x, std::span<const SequenceChunk> chunks) {
-  std::vector<int64_t> wanted;
+  RecycledVector<int64_t> wanted;
   int64_t row = 0;
   for (const SequenceChunk& chunk : chunks) {
     const auto count = static_cast<int64_t>(chunk.tokens.size());

@@ -2,8 +2,8 @@
 
 #include <cstdint>
 #include <span>
-#include <vector>
 
+#include "base/recycled_memory.h"
 #include "model/sequence_state.h"
 #include "ops/matrix.h"
 
@@ -33,9 +33,9 @@ struct SequenceRows {
 
 /// Several sequences' next tokens as rows of one matrix.
 struct Batch {
-  std::vector<int32_t> tokens;     // [rows]
-  std::vector<int64_t> positions;  // [rows]
-  std::vector<SequenceRows> sequences;
+  RecycledVector<int32_t> tokens;     // [rows]
+  RecycledVector<int64_t> positions;  // [rows]
+  RecycledVector<SequenceRows> sequences;
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
 
   /// Throws Error if a chunk is empty, would pass `max_positions`, or names a token outside

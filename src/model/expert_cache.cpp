@@ -144,7 +144,7 @@ bool ExpertCache::Impl::request(int64_t key, bool from_needed) {
 bool ExpertCache::Impl::begin_load(int64_t key, bool from_needed) {
   const int64_t slot = policy->take(key, from_needed);
   if (slot < 0) return false;
-  std::vector<DirectReader::Range> ranges;
+  RecycledVector<DirectReader::Range> ranges;
   const std::span<std::byte> bytes = memory.slot(slot);
   for (const Extent& extent : experts[static_cast<size_t>(key)].extents) {
     ranges.push_back({.file = extent.file,
@@ -184,7 +184,7 @@ void ExpertCache::Impl::finish_load(int64_t slot) {
 /// Takes note of reads that have ended. A failed prefetch is no error: whoever needs that expert
 /// asks for it again, and hears of it then.
 void ExpertCache::Impl::settle() {
-  for (const int64_t slot : std::vector<int64_t>(loading)) {
+  for (const int64_t slot : RecycledVector<int64_t>(loading.begin(), loading.end())) {
     try {
       static_cast<void>(is_there(slot));
     } catch (const IoError&) {

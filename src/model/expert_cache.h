@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/direct_reader.h"
+#include "base/recycled_memory.h"
 #include "ops/experts.h"
 
 namespace lethe::model {
@@ -98,13 +99,13 @@ class ExpertWaves {
 
  private:
   ExpertCache::Impl& cache_;
-  std::vector<int64_t> keys_;
-  std::vector<int64_t> slots_;  // of the keys requested so far
+  RecycledVector<int64_t> keys_;
+  RecycledVector<int64_t> slots_;  // of the keys requested so far
   int64_t group_begin_;
   size_t done_ = 0;       // keys of former waves
   size_t wave_end_ = 0;   // keys of this wave end here
   size_t requested_ = 0;  // their slots are pinned
-  std::vector<ops::ExpertWeights> table_;
+  RecycledVector<ops::ExpertWeights> table_;
 
   void request_more();
   void end_wave();

@@ -16,10 +16,12 @@ HyperConnection::HyperConnection(const WeightLoader& loader, const std::string& 
              .hc_eps = config.hc_eps};
 }
 
-void trace_mix(const TraceScope& trace, const std::string& name, const ops::HyperMix& mix) {
+void trace_mix(const TraceScope& trace, const char* prefix, const ops::HyperMix& mix) {
+  if (!trace.is_on()) return;
+  const std::string name = prefix;
   trace.add(name + "_pre", mix.pre);
   trace.add(name + "_post", mix.post);
-  trace.add(name + "_comb", mix.comb, std::vector<int64_t>{mix.pre.cols(), mix.pre.cols()});
+  trace.add(name + "_comb", mix.comb, {mix.pre.cols(), mix.pre.cols()});
 }
 
 ops::Matrix repeat_streams(const ops::Matrix& embedded, int64_t m) {

@@ -31,8 +31,8 @@ class HyperConnection {
   ops::HyperMixParams params_;
 };
 
-/// Names the coefficients NAME_pre, NAME_post, NAME_comb for a trace.
-void trace_mix(const TraceScope& trace, const std::string& name, const ops::HyperMix& mix);
+/// Names the coefficients PREFIX_pre, PREFIX_post, PREFIX_comb for a trace.
+void trace_mix(const TraceScope& trace, const char* prefix, const ops::HyperMix& mix);
 
 /// Every stream starts as the token's embedding: [tokens, dim] -> [tokens, m * dim].
 ops::Matrix repeat_streams(const ops::Matrix& embedded, int64_t m);

@@ -41,8 +41,8 @@ MoE::MoE(const WeightLoader& loader, const std::string& prefix, const Shape& sha
 namespace {
 
 /// The experts that anybody chose, ascending.
-std::vector<int32_t> experts_in(const ops::IndexMatrix& chosen) {
-  std::vector<int32_t> experts(chosen.values().begin(), chosen.values().end());
+RecycledVector<int32_t> experts_in(const ops::IndexMatrix& chosen) {
+  RecycledVector<int32_t> experts(chosen.values().begin(), chosen.values().end());
   std::sort(experts.begin(), experts.end());
   experts.erase(std::unique(experts.begin(), experts.end()), experts.end());
   return experts;

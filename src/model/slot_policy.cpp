@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/recycled_memory.h"
 
 namespace lethe::model {
 
@@ -80,7 +81,7 @@ void SlotPolicy::forget(int64_t slot) {
 }
 
 void SlotPolicy::choose_hot() {
-  std::vector<int64_t> order;
+  RecycledVector<int64_t> order;
   for (int64_t key = 0; key < sizes_.keys; ++key) {
     hot_[static_cast<size_t>(key)] = false;
     if (counts_[static_cast<size_t>(key)] >= kHotCount) order.push_back(key);

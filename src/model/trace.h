@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <span>
 #include <string>
@@ -63,12 +64,17 @@ class TraceScope {
     return trace_ == nullptr ? TraceScope()
                              : inside(std::string(name) + "." + std::to_string(index));
   }
+  bool is_on() const noexcept { return trace_ != nullptr; }
   bool wants(std::string_view name) const {
     return trace_ != nullptr && trace_->wants(prefix_ + std::string(name));
   }
-  template <typename Rows, typename... Shape>
-  void add(std::string_view name, const Rows& rows, Shape&&... shape) const {
-    if (wants(name)) trace_->add(prefix_ + std::string(name), rows, std::forward<Shape>(shape)...);
+  template <typename Rows>
+  void add(std::string_view name, const Rows& rows) const {
+    if (wants(name)) trace_->add(prefix_ + std::string(name), rows);
+  }
+  void add(std::string_view name, const ops::Matrix& rows,
+           std::initializer_list<int64_t> row_shape) const {
+    if (wants(name)) trace_->add(prefix_ + std::string(name), rows, std::vector(row_shape));
   }
   template <typename Value>
   void add_row(std::string_view name, std::span<Value> row) const {

@@ -1,6 +1,10 @@
 #include "model/weight_placement.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <cstdio>
+#include <cstring>
 #include <memory>
 
 #include "base/check.h"
@@ -42,7 +46,7 @@ const MappedFile* file_of(const Checkpoint& checkpoint, const std::byte* byte) {
   return nullptr;
 }
 
-/// A part of a range, and where it goes.
+/// A part of a range, and where it goes in each copy.
 struct Piece {
   const WeightRange* range;
   size_t begin;
@@ -50,31 +54,36 @@ struct Piece {
 };
 
 /// Copies of the ranges, one after the other, each at the same distance from a block's beginning as
-/// in its file.
+/// in its file. One set of them, or one for each of several nodes.
 class WeightCopy {
  public:
-  explicit WeightCopy(std::vector<WeightRange> ranges) : ranges_(std::move(ranges)) {
+  WeightCopy(std::vector<WeightRange> ranges, std::vector<int> nodes)
+      : ranges_(std::move(ranges)), nodes_(std::move(nodes)) {
     for (const WeightRange& range : ranges_) {
       const size_t begin =
           (end_ + kPageBytes - 1) / kPageBytes * kPageBytes + range.offset % kPageBytes;
       begins_.push_back(begin);
       end_ = begin + range.mapped.size();
     }
+    if (copies() > 1) {  // each on huge pages of its own
+      end_ = (end_ + HugeMemory::kPageBytes - 1) / HugeMemory::kPageBytes * HugeMemory::kPageBytes;
+    }
   }
 
-  int64_t size_bytes() const { return static_cast<int64_t>(end_); }
+  size_t copies() const { return std::max<size_t>(1, nodes_.size()); }
+  int64_t size_bytes() const { return static_cast<int64_t>(end_); }  // of one
 
   /// `drop`: give back the pages that the system read, piece by piece.
   void read(ThreadTeam& team, bool drop) {
-    memory_ = std::make_shared<HugeMemory>(end_);
-    static_cast<void>(memory_->interleave());
+    memory_ = std::make_shared<HugeMemory>(copies() * end_);
+    spread();
     const std::vector<Piece> pieces = cut();
     Progress progress("copying weights", size_bytes(), "bytes");
     constexpr size_t kAtOnce = 64;
     for (size_t first = 0; first < pieces.size(); first += kAtOnce) {
       const auto batch = std::span(pieces).subspan(first, std::min(kAtOnce, pieces.size() - first));
       team.parallel_for(static_cast<int64_t>(batch.size()), 1, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) read_piece(batch[static_cast<size_t>(i)], drop);
+        for (int64_t i = begin; i < end; ++i) fill_piece(batch[static_cast<size_t>(i)], drop);
       });
       for (const Piece& piece : batch) progress.advance(static_cast<int64_t>(piece.into.size()));
     }
@@ -86,6 +95,13 @@ class WeightCopy {
       moved.push_back({ranges_[i].mapped, memory_->bytes().data() + begins_[i]});
     }
     checkpoint.move_tensors(moved, memory_);
+  }
+
+  /// Null: there is one copy.
+  std::shared_ptr<const ops::WeightReplicas> replicas(
+      ops::WeightReplicas::NodeOfThread node_of_thread) const {
+    if (copies() == 1) return nullptr;
+    return std::make_shared<ops::WeightReplicas>(memory_->bytes(), nodes_, memory_, node_of_thread);
   }
 
  private:
@@ -103,15 +119,27 @@ class WeightCopy {
     return pieces;
   }
 
-  static void read_piece(const Piece& piece, bool drop) {
+  /// Wishes: a refusal changes nothing but speed.
+  void spread() const {
+    if (copies() == 1) static_cast<void>(memory_->interleave());
+    for (size_t i = 0; copies() > 1 && i < copies(); ++i) {
+      static_cast<void>(memory_->prefer_node(i * end_, end_, nodes_[i]));
+    }
+  }
+
+  void fill_piece(const Piece& piece, bool drop) const {
     const uint64_t offset = piece.range->offset + piece.begin;
     piece.range->file->read(offset, piece.into);
+    for (size_t i = 1; i < copies(); ++i) {
+      std::memcpy(piece.into.data() + i * end_, piece.into.data(), piece.into.size());
+    }
     if (drop) piece.range->file->drop_cached(offset, piece.into.size());
   }
 
   std::vector<WeightRange> ranges_;
-  std::vector<size_t> begins_;  // of the ranges in the memory
-  size_t end_ = 0;
+  std::vector<int> nodes_;      // each has a copy; none or one: there is one copy, for all
+  std::vector<size_t> begins_;  // of the ranges in the first copy
+  size_t end_ = 0;              // of the first copy, where the next begins
   std::shared_ptr<HugeMemory> memory_;
 };
 
@@ -119,22 +147,40 @@ double in_gb(int64_t bytes) {
   return static_cast<double>(bytes) * 1e-9;
 }
 
-void copy_weights(Checkpoint& checkpoint, ThreadTeam& team, int64_t state_bytes) {
-  WeightCopy copy(weight_ranges(checkpoint, /*with_experts=*/true));
+/// The nodes that are to have a copy of their own; none: one copy is for all.
+std::vector<int> nodes_with_copies(const WeightOptions& options) {
+  if (options.placement != WeightPlacement::replicate) return {};
+  std::vector<int> nodes = options.nodes.empty() ? memory_nodes() : options.nodes;
+  if (nodes.size() > 1) return nodes;
+  fmt::print(stderr, "--weights replicate: there is one NUMA node, so this is --weights copy.\n");
+  return {};
+}
+
+PlacedWeights copy_weights(Checkpoint& checkpoint, ThreadTeam& team, const WeightOptions& options) {
+  WeightCopy copy(weight_ranges(checkpoint, /*with_experts=*/true), nodes_with_copies(options));
   const int64_t memory = available_memory_bytes();
   const int64_t margin = plan_memory({}, memory, 0).margin_bytes;
-  const int64_t needed = copy.size_bytes() + state_bytes + margin;
+  const int64_t state_bytes = options.expert_cache.state_bytes;
+  const int64_t copies = static_cast<int64_t>(copy.copies()) * copy.size_bytes();
+  const int64_t needed = copies + state_bytes + margin;
   if (needed > memory) {
+    const std::string what =
+        copy.copies() == 1
+            ? fmt::format("a copy of the weights: they take {:.2f} GB", in_gb(copies))
+            : fmt::format(
+                  "a copy of the weights for each of {} NUMA nodes: they take {} times {:.2f} GB",
+                  copy.copies(), copy.copies(), in_gb(copy.size_bytes()));
     throw LoadError(
-        "{}: memory is not enough for a copy of the weights: they take {:.2f} GB, conversations "
-        "{:.2f} GB, the program {:.2f} GB: {:.2f} GB. There are {:.2f} GB. Use them where they are "
-        "mapped (--weights map), or free memory.",
-        checkpoint.path(), in_gb(copy.size_bytes()), in_gb(state_bytes), in_gb(margin),
-        in_gb(needed), in_gb(memory));
+        "{}: memory is not enough for {}, conversations {:.2f} GB, the program {:.2f} GB: {:.2f} "
+        "GB. There are {:.2f} GB. {} (--weights map), or free memory.",
+        checkpoint.path(), what, in_gb(state_bytes), in_gb(margin), in_gb(needed), in_gb(memory),
+        copy.copies() == 1 ? "Use them where they are mapped"
+                           : "Have one copy (--weights copy), use them where they are mapped");
   }
   // Where memory cannot hold the files too, their pages would have to be thrown out one by one.
   copy.read(team, /*drop=*/needed + copy.size_bytes() > memory);
   copy.hand_over(checkpoint);
+  return {.expert_cache_bytes = 0, .replicas = copy.replicas(options.node_of_thread)};
 }
 
 /// Not for runs so short that reading whole huge pages would read mostly other things.
@@ -149,7 +195,8 @@ void advise_huge(const std::vector<WeightRange>& ranges) {
 WeightPlacement parse_weight_placement(std::string_view text) {
   if (text == "map") return WeightPlacement::map;
   if (text == "copy") return WeightPlacement::copy;
-  throw UsageError("--weights {}: expected map or copy.", text);
+  if (text == "replicate") return WeightPlacement::replicate;
+  throw UsageError("--weights {}: expected map, copy or replicate.", text);
 }
 
 std::vector<WeightRange> weight_ranges(const Checkpoint& checkpoint, bool with_experts) {
@@ -175,23 +222,23 @@ std::vector<WeightRange> weight_ranges(const Checkpoint& checkpoint, bool with_e
   return ranges;
 }
 
-int64_t place_weights(Checkpoint& checkpoint, ThreadTeam& team, const WeightOptions& options) {
+PlacedWeights place_weights(Checkpoint& checkpoint, ThreadTeam& team,
+                            const WeightOptions& options) {
   const ExpertCacheChoice& cache = options.expert_cache;
-  if (options.placement == WeightPlacement::copy) {
+  if (options.placement != WeightPlacement::map) {
     if (cache.mode == ExpertCacheChoice::Mode::fixed) {
       throw UsageError(
-          "--weights copy has all experts in memory: leave out --expert-cache, or use --weights "
-          "map.");
+          "--weights {} has all experts in memory: leave out --expert-cache, or use --weights map.",
+          options.placement == WeightPlacement::copy ? "copy" : "replicate");
     }
-    copy_weights(checkpoint, team, cache.state_bytes);
-    return 0;
+    return copy_weights(checkpoint, team, options);
   }
   const int64_t cache_bytes = choose_expert_cache(checkpoint, cache);
   // Experts that come and go in a page cache too small for them are better off in small pages.
   const MemoryNeeds needs = memory_needs(checkpoint);
   const bool fits = plan_memory(needs, available_memory_bytes(), cache.state_bytes).fits;
   advise_huge(weight_ranges(checkpoint, /*with_experts=*/fits && cache_bytes == 0));
-  return cache_bytes;
+  return {.expert_cache_bytes = cache_bytes, .replicas = nullptr};
 }
 
 }  // namespace lethe::model

@@ -1,13 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "base/machine_topology.h"
 #include "base/mapped_file.h"
 #include "base/thread_team.h"
 #include "model/memory_plan.h"
+#include "ops/weight_replicas.h"
 #include "tensor/checkpoint.h"
 
 namespace lethe::model {
@@ -20,21 +23,33 @@ enum class WeightPlacement {
   /// In memory of the process's own, to which all but tables is copied at the start: on huge pages
   /// whatever the file system, spread over the NUMA nodes.
   copy,
+  /// The same, but one copy for each NUMA node with memory; products read that of their thread's
+  /// node (a hash layer's few bytes of its table are read in the first). With one node as `copy`.
+  replicate,
 };
-/// "map" or "copy". Throws UsageError.
+/// "map", "copy" or "replicate". Throws UsageError.
 WeightPlacement parse_weight_placement(std::string_view text);
 
 struct WeightOptions {
   WeightPlacement placement = WeightPlacement::map;
   ExpertCacheChoice expert_cache = {};
+  std::vector<int> nodes = {};  ///< NUMA nodes to replicate for; empty: memory_nodes()
+  ops::WeightReplicas::NodeOfThread node_of_thread = current_node;
+};
+
+/// What place_weights() did.
+struct PlacedWeights {
+  int64_t expert_cache_bytes = 0;  ///< for ModelOptions; 0: no expert cache
+  /// For Device::set_replicas(), before the model is made; null: there is one copy.
+  std::shared_ptr<const ops::WeightReplicas> replicas;
 };
 
 /// Puts the weights of a checkpoint where they are to be used, before a model is made of it, and
-/// gives the size in bytes of the expert cache to make it with (0: none). Copying shows its
-/// progress on stderr. Throws UsageError if an expert cache of a given size and copied weights are
-/// wanted; LoadError, and says what to do, if the model cannot work in the memory there is, or the
-/// copy has no room in it; IoError if a file cannot be read.
-int64_t place_weights(Checkpoint& checkpoint, ThreadTeam& team, const WeightOptions& options);
+/// says what to make it with. Copying shows its progress on stderr. Throws UsageError if an expert
+/// cache of a given size and copied weights are wanted; LoadError, and says what to do, if the
+/// model cannot work in the memory there is, or the copies have no room in it; IoError if a file
+/// cannot be read.
+PlacedWeights place_weights(Checkpoint& checkpoint, ThreadTeam& team, const WeightOptions& options);
 
 /// A run of bytes in a file that weights are in.
 struct WeightRange {

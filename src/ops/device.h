@@ -1,11 +1,14 @@
 #pragma once
 
+#include <memory>
 #include <span>
+#include <utility>
 
 #include "base/thread_team.h"
 #include "kernels/kernel_table.h"
 #include "ops/matrix.h"
 #include "ops/numerics.h"
+#include "ops/weight_replicas.h"
 
 namespace lethe::ops {
 
@@ -30,6 +33,12 @@ class Device {
   /// `profile` must outlive the device and its copies.
   void set_profile(Profile* profile) noexcept { profile_ = profile; }
 
+  /// Copies of the weights of which each thread reads the nearest; null: there are none.
+  const WeightReplicas* replicas() const noexcept { return replicas_.get(); }
+  void set_replicas(std::shared_ptr<const WeightReplicas> replicas) noexcept {
+    replicas_ = std::move(replicas);
+  }
+
   /// The rounding point "result is stored as bf16" of the reference: rounds in `official`, keeps
   /// f32 in the other modes.
   void store_bf16(std::span<float> values) const;
@@ -48,6 +57,7 @@ class Device {
   Numerics numerics_;
   const kernels::KernelTable* kernels_;
   Profile* profile_ = nullptr;
+  std::shared_ptr<const WeightReplicas> replicas_;
 };
 
 }  // namespace lethe::ops

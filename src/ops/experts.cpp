@@ -59,7 +59,7 @@ struct Visit {
 struct Group {
   const ExpertWeights* weights = nullptr;
   float limit = 0;
-  std::vector<Visit> visits;
+  RecycledVector<Visit> visits;
   int64_t first = 0;       ///< row of its first visit in the matrix of hidden values
   int64_t first_tile = 0;  ///< of its visits
 
@@ -184,7 +184,7 @@ void add_output_rows(const Device& device, const GroupInputs& hidden, std::span<
 
 /// Adds a group, in parts of at most kTokensTogether visits.
 void add_group(const ExpertWeights& weights, float limit, std::span<const Visit> visits,
-               std::vector<Group>& groups) {
+               RecycledVector<Group>& groups) {
   for (size_t begin = 0; begin < visits.size(); begin += kTokensTogether) {
     const std::span<const Visit> some =
         visits.subspan(begin, std::min<size_t>(kTokensTogether, visits.size() - begin));
@@ -193,7 +193,7 @@ void add_group(const ExpertWeights& weights, float limit, std::span<const Visit>
 }
 
 /// All groups: out[token] += their outputs, in the order of the groups.
-void run_groups(const Device& device, const Matrix& x, std::vector<Group> groups, Matrix& out) {
+void run_groups(const Device& device, const Matrix& x, RecycledVector<Group> groups, Matrix& out) {
   if (groups.empty()) return;
   int64_t visits = 0;
   int64_t tiles = 0;
@@ -273,11 +273,11 @@ void run_groups(const Device& device, const Matrix& x, std::vector<Group> groups
 
 Matrix expert(const Device& device, const Matrix& x, const ExpertWeights& weights, float limit,
               std::span<const float> scales) {
-  std::vector<Visit> visits;
+  RecycledVector<Visit> visits;
   for (int64_t t = 0; t < x.rows(); ++t) {
     visits.push_back({t, scales.empty() ? 1.0f : scales[static_cast<size_t>(t)]});
   }
-  std::vector<Group> groups;
+  RecycledVector<Group> groups;
   add_group(weights, limit, visits, groups);
   Matrix y(x.rows(), weights.w2.out_features());
   run_groups(device, x, std::move(groups), y);
@@ -286,20 +286,20 @@ Matrix expert(const Device& device, const Matrix& x, const ExpertWeights& weight
 
 void moe_experts(const Device& device, const Matrix& x, const Routes& routes,
                  const ExpertLayer& layer, Matrix& out) {
-  std::vector<std::vector<Visit>> by_expert(layer.routed.size());
+  RecycledVector<RecycledVector<Visit>> by_expert(layer.routed.size());
   for (int64_t t = 0; t < x.rows(); ++t) {
     const std::span<const int32_t> chosen = routes.experts.row(t);
     for (size_t i = 0; i < chosen.size(); ++i) {
       by_expert.at(static_cast<size_t>(chosen[i])).push_back({t, routes.weights.row(t)[i]});
     }
   }
-  std::vector<Group> groups;
+  RecycledVector<Group> groups;
   for (size_t e = 0; e < by_expert.size(); ++e) {
     if (!layer.routed[e].w1.weight.present()) continue;
     add_group(layer.routed[e], layer.limit, by_expert[e], groups);
   }
   if (layer.shared != nullptr && x.rows() > 0) {
-    std::vector<Visit> all;
+    RecycledVector<Visit> all;
     for (int64_t t = 0; t < x.rows(); ++t) all.push_back({t, 1.0f});
     const bool alike = groups.empty() ||
                        layer.shared->w1.out_features() == groups.front().weights->w1.out_features();

@@ -117,8 +117,9 @@ void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const 
   const int64_t m = mix.post.cols();
   const int64_t dim = y.cols();
   device.for_rows(y.rows(), [&](int64_t t) {
-    std::vector<float> next(static_cast<size_t>(m * dim + m));
-    const std::span<float> weights = std::span(next).last(static_cast<size_t>(m));
+    RecycledArray<float> room(static_cast<size_t>(m * dim + m));
+    const std::span<float> next = std::span(room).first(static_cast<size_t>(m * dim));
+    const std::span<float> weights = std::span(room).last(static_cast<size_t>(m));
     const std::span<const float> comb = mix.comb.row(t);
     for (int64_t k = 0; k < m; ++k) {
       const std::span<float> out(next.data() + k * dim, static_cast<size_t>(dim));
@@ -130,7 +131,6 @@ void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const 
       }
       device.kernels().fma_rows_f32(out.data(), streams.row(t).data(), weights.data(), m, dim);
     }
-    next.resize(static_cast<size_t>(m * dim));
     device.store_bf16(next);
     std::copy(next.begin(), next.end(), streams.row(t).begin());
   });

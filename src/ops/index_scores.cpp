@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <vector>
 
 #include "quant/activation.h"
 #include "tensor/rounding.h"
@@ -51,9 +50,9 @@ void scores_of_stored(const Device& device, const IndexQuery& query, const Index
 void scores_of_decoded(const Device& device, const IndexQuery& query, int64_t begin, int64_t end,
                        std::span<float> out) {
   const int64_t dim = query.codec.dim();
-  std::vector<float> key(static_cast<size_t>(dim));
-  std::vector<float> dots(query.weights.size());
-  std::vector<kernels::Activation> heads(query.weights.size());
+  RecycledVector<float> key(static_cast<size_t>(dim));
+  RecycledVector<float> dots(query.weights.size());
+  RecycledVector<kernels::Activation> heads(query.weights.size());
   for (size_t h = 0; h < heads.size(); ++h) {
     heads[h].f32 = query.q.data() + static_cast<int64_t>(h) * dim;
   }

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "ops/top_k.h"
 
@@ -169,7 +170,7 @@ void scan_together(const Device& device, std::span<const KeyRun> runs, const Key
 
 void select_keys(const Device& device, const IndexQuery& query, std::span<const KeyRun> runs,
                  const KeyChoice& choice, bool share_keys, std::span<int32_t> selected,
-                 std::vector<int32_t>* blocks) {
+                 RecycledVector<int32_t>* blocks) {
   LETHE_CHECK((blocks != nullptr) == (choice.blocks > 0));
   LETHE_CHECK(static_cast<int64_t>(selected.size()) >= choice.keys);
   thread_local Best best;

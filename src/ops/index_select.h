@@ -1,8 +1,8 @@
 #pragma once
 
 #include <span>
-#include <vector>
 
+#include "base/recycled_memory.h"
 #include "ops/index_scores.h"
 
 namespace lethe::ops {
@@ -29,6 +29,6 @@ struct KeyChoice {
 /// Source: spec V4 4.4, V4.1 4.3.
 void select_keys(const Device& device, const IndexQuery& query, std::span<const KeyRun> runs,
                  const KeyChoice& choice, bool share_keys, std::span<int32_t> selected,
-                 std::vector<int32_t>* blocks = nullptr);
+                 RecycledVector<int32_t>* blocks = nullptr);
 
 }  // namespace lethe::ops

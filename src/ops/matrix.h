@@ -1,15 +1,17 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
-#include <vector>
 
 #include "base/check.h"
+#include "base/recycled_memory.h"
 
 namespace lethe::ops {
 
 /// An activation: row-major f32 [rows, cols], one row per token. In `official` numerics its values
-/// lie on the bf16 grid wherever the reference holds bf16.
+/// lie on the bf16 grid wherever the reference holds bf16. A new matrix holds zeros, in memory that
+/// is recycled.
 class Matrix {
  public:
   Matrix() = default;
@@ -41,7 +43,7 @@ class Matrix {
  private:
   int64_t rows_ = 0;
   int64_t cols_ = 0;
-  std::vector<float> data_;
+  RecycledArray<float> data_;
 };
 
 /// Integer companion: expert ids, selected entries.
@@ -49,7 +51,9 @@ class IndexMatrix {
  public:
   IndexMatrix() = default;
   IndexMatrix(int64_t rows, int64_t cols, int32_t fill = -1)
-      : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols), fill) {}
+      : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols)) {
+    std::ranges::fill(data_, fill);
+  }
   int64_t rows() const noexcept { return rows_; }
   int64_t cols() const noexcept { return cols_; }
   std::span<int32_t> row(int64_t r) noexcept {
@@ -63,7 +67,7 @@ class IndexMatrix {
  private:
   int64_t rows_ = 0;
   int64_t cols_ = 0;
-  std::vector<int32_t> data_;
+  RecycledArray<int32_t> data_;
 };
 
 }  // namespace lethe::ops

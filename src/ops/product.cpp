@@ -216,8 +216,32 @@ void fill(const Device& device, kernels::ActivationTiles& tiles, int64_t columns
                              [&](int64_t begin, int64_t end) { tiles.fill(begin, end); });
 }
 
+namespace {
+
+/// A linear whose weight is the copy that is near the calling thread.
+Linear near_thread(const WeightReplicas& replicas, const Linear& w) {
+  return {
+      .weight = replicas.here(w.weight), .role = w.role, .activation_group = w.activation_group};
+}
+
+}  // namespace
+
 void Product::rows(int64_t begin, int64_t end, float* out, int64_t out_stride,
                    NextRows next) const {
+  const WeightReplicas* const replicas = device.replicas();
+  if (replicas == nullptr) {
+    rows_as_given(begin, end, out, out_stride, next);
+    return;
+  }
+  const Linear near = near_thread(*replicas, w);
+  const Linear near_next = next.w != nullptr ? near_thread(*replicas, *next.w) : Linear{};
+  if (next.w != nullptr) next.w = &near_next;
+  const Product product{device, near, tokens, tiles, first_tile};
+  product.rows_as_given(begin, end, out, out_stride, next);
+}
+
+void Product::rows_as_given(int64_t begin, int64_t end, float* out, int64_t out_stride,
+                            NextRows next) const {
   if (reads_stored(device, w)) {
     stored_rows(*this, begin, end, out, out_stride, next);
   } else if (device.official()) {

@@ -52,8 +52,11 @@ struct Product {
 
   /// out[t * out_stride + r - begin] = dot of row r with token t, for rows [begin, end). Any
   /// thread. Each output is one dot product in a fixed order. `next` are brought towards the cache
-  /// while tiles are multiplied.
+  /// while tiles are multiplied. Reads the weights nearest to the thread (Device::replicas).
   void rows(int64_t begin, int64_t end, float* out, int64_t out_stride, NextRows next = {}) const;
+  /// The same with the weights where `w` says.
+  void rows_as_given(int64_t begin, int64_t end, float* out, int64_t out_stride,
+                     NextRows next) const;
 };
 
 /// Rows that one piece of work takes of `rows`, for products of so many tokens with rows of n:

@@ -71,8 +71,8 @@ void rotate(std::span<float> tail, std::span<const float> cos, std::span<const f
 }
 
 struct Angles {
-  std::vector<float> cos;
-  std::vector<float> sin;
+  RecycledVector<float> cos;
+  RecycledVector<float> sin;
   Angles(const RopeTable& table, int64_t position)
       : cos(table.frequencies().size()), sin(table.frequencies().size()) {
     table.angles(position, cos, sin);

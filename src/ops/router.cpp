@@ -72,20 +72,18 @@ Routes route(const Device& device, const Matrix& x, const RouterParams& params,
   device.for_rows(x.rows(), [&](int64_t t) {
     const std::span<float> selection = routes.selection.row(t);
     score(selection, params);
-    const std::vector<float> scores(selection.begin(), selection.end());
+    const RecycledVector<float> scores(selection.begin(), selection.end());
     const std::span<int32_t> chosen = routes.experts.row(t);
     if (table_rows != nullptr) {
       const std::span<const int32_t> row = table_rows->row(t);
       std::copy(row.begin(), row.end(), chosen.begin());
     } else {
       for (size_t e = 0; e < params.bias.size(); ++e) selection[e] += params.bias[e];
-      const std::vector<int32_t> best = top_k(selection, params.k);
-      if (static_cast<int64_t>(best.size()) != params.k) {
+      if (top_k(selection, params.k, chosen) != params.k) {
         throw Error(
             "the router's scores of a token are not finite: the weights or the activations "
             "of this model hold NaN or infinity (`lethe inspect --check` finds the tensor)");
       }
-      std::copy(best.begin(), best.end(), chosen.begin());
     }
     weigh(scores, chosen, params, routes.weights.row(t));
   });

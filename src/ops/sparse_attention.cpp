@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "ops/fast_attention.h"
 #include "ops/profile.h"
@@ -21,8 +20,8 @@ struct Key {
 };
 
 /// The key list of the query at position t. Empty columns keep the reference's block boundaries.
-std::vector<Key> key_list(const SparseAttentionArgs& args, int64_t row, int64_t t) {
-  std::vector<Key> keys;
+RecycledVector<Key> key_list(const SparseAttentionArgs& args, int64_t row, int64_t t) {
+  RecycledVector<Key> keys;
   const bool draft = args.last_visible >= 0;
   const int64_t first =
       draft ? args.first_visible : std::max(args.window->begin(), t - args.window_size + 1);
@@ -60,7 +59,7 @@ class HeadGroup {
         dim_(q.cols() / args.heads),
         max_(static_cast<size_t>(head_end - head_begin), -1e30f),
         denominator_(max_.size(), Acc{0}),
-        sums_(max_.size() * static_cast<size_t>(dim_), Acc{0}) {}
+        sums_(max_.size() * static_cast<size_t>(dim_)) {}
 
   /// kv: [count, dim] decoded keys of one block.
   void add_block(const float* kv, int64_t count) {
@@ -140,9 +139,9 @@ class HeadGroup {
   int64_t row_;
   int64_t head_begin_;
   int64_t dim_;
-  std::vector<float> max_;
-  std::vector<Acc> denominator_;
-  std::vector<Acc> sums_;
+  RecycledVector<float> max_;
+  RecycledVector<Acc> denominator_;
+  RecycledArray<Acc> sums_;
 };
 
 /// Bytes of the rows that the queries attend to, each query's by itself.
@@ -166,8 +165,8 @@ void attend(const Device& device, const Matrix& q, const SparseAttentionArgs& ar
             int64_t head_begin, int64_t head_end, Matrix& out) {
   const int64_t t = args.position + row - args.row_begin;
   const int64_t dim = q.cols() / args.heads;
-  const std::vector<Key> keys = key_list(args, row, t);
-  std::vector<float> kv(static_cast<size_t>(kBlock * dim));
+  const RecycledVector<Key> keys = key_list(args, row, t);
+  RecycledArray<float> kv(static_cast<size_t>(kBlock * dim));
   HeadGroup<Acc> group(device, q, args, row, head_begin, head_end);
   for (size_t begin = 0; begin < keys.size(); begin += kBlock) {
     const size_t end = std::min(begin + kBlock, keys.size());

@@ -111,12 +111,17 @@ int64_t TopK::ascending(std::span<int32_t> out) {
   return static_cast<int64_t>(items_.size());
 }
 
-std::vector<int32_t> top_k(std::span<const float> scores, int64_t k) {
+int64_t top_k(std::span<const float> scores, int64_t k, std::span<int32_t> out) {
   thread_local TopK top;
   top.reset(std::clamp<int64_t>(k, 0, static_cast<int64_t>(scores.size())));
   top.offer(scores, 0);
-  std::vector<int32_t> out(static_cast<size_t>(top.size()));
-  top.best(out);
+  return top.best(out);
+}
+
+std::vector<int32_t> top_k(std::span<const float> scores, int64_t k) {
+  const int64_t most = std::clamp<int64_t>(k, 0, static_cast<int64_t>(scores.size()));
+  std::vector<int32_t> out(static_cast<size_t>(most));
+  out.resize(static_cast<size_t>(top_k(scores, most, out)));
   return out;
 }
 

@@ -43,5 +43,7 @@ class TopK {
 /// Indices of the k largest scores, best first; ties go to the lower index. Fewer if there are
 /// fewer scores, or if the rest are -infinity. Pure; any thread.
 std::vector<int32_t> top_k(std::span<const float> scores, int64_t k);
+/// The same, written to `out`, which has room for k. Returns how many there are.
+int64_t top_k(std::span<const float> scores, int64_t k, std::span<int32_t> out);
 
 }  // namespace lethe::ops

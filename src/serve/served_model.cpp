@@ -81,10 +81,12 @@ Tokenizer open_tokenizer(const Checkpoint& checkpoint) {
              : load_model_tokenizer(json);
 }
 
-std::unique_ptr<model::Model> load(Checkpoint& checkpoint, const ops::Device& device,
+std::unique_ptr<model::Model> load(Checkpoint& checkpoint, ops::Device& device,
                                    const ServedModelOptions& options) {
   model::ModelOptions with = options.model;
-  with.expert_cache_bytes = model::place_weights(checkpoint, device.team(), options.weights);
+  const auto placed = model::place_weights(checkpoint, device.team(), options.weights);
+  with.expert_cache_bytes = placed.expert_cache_bytes;
+  device.set_replicas(placed.replicas);
   return model::load_model(checkpoint, device, with);
 }
 

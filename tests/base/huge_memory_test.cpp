@@ -38,5 +38,16 @@ TEST(HugeMemory, IsSpreadOnlyWhereThereAreSeveralNodes) {
   EXPECT_EQ(memory.bytes()[0], std::byte{1});
 }
 
+TEST(HugeMemory, APartPrefersANode) {
+  const HugeMemory memory(2 * HugeMemory::kPageBytes);
+  const int there = memory_nodes().front();
+  // Refused or not, the memory works.
+  static_cast<void>(memory.prefer_node(HugeMemory::kPageBytes, HugeMemory::kPageBytes, there));
+  EXPECT_FALSE(
+      memory.prefer_node(0, HugeMemory::kPageBytes, 1000));  // there is none of that number
+  std::ranges::fill(memory.bytes(), std::byte{5});
+  EXPECT_EQ(memory.bytes().back(), std::byte{5});
+}
+
 }  // namespace
 }  // namespace lethe

@@ -17,7 +17,7 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::vector<float> gates() {
-  std::vector<float> out = {0,   -0.0F, 1,    -1,    87,        88,         89,   200, -86,
+  std::vector<float> out = {0,   -0.0F, 1,    -1,     87,        88,         89,   200,  -86,
                             -87, -88,   -200, 1e-30F, kInfinity, -kInfinity, kNaN, 3e38F};
   std::mt19937 random(3);
   std::normal_distribution<float> normal(0, 8);
@@ -69,7 +69,8 @@ TEST(Swiglu, IsTheFormula) {
       } else if (std::isnan(expected)) {
         EXPECT_TRUE(std::isnan(found[i])) << gate[i];
       } else if (std::isfinite(expected) && std::abs(expected) < 3e38) {
-        EXPECT_NEAR(static_cast<double>(found[i]), expected, 6e-7 * std::abs(expected) + 1e-34) << gate[i];
+        EXPECT_NEAR(static_cast<double>(found[i]), expected, 6e-7 * std::abs(expected) + 1e-34)
+            << gate[i];
       }
     }
   }

@@ -1,10 +1,13 @@
 // How often a decode step asks the allocator: a program of its own, whose operator new counts.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <memory>
 #include <new>
 
+#include "engine/scheduler.h"
 #include "model/synth/synth_checkpoint.h"
 #include "model_fixture.h"
 #include "temporary_directory.h"
@@ -58,41 +61,120 @@ void operator delete[](void* memory, size_t) noexcept {
 namespace lethe::testing {
 namespace {
 
-/// Calls of operator new in one decode step, in the steady state: the least of several steps, as
-/// some of them begin a page of a cache.
-int64_t allocations_per_token(const std::string& preset, int64_t layers) {
-  const TemporaryDirectory directory;
-  synth::SynthOptions o;
-  o.preset = preset;
-  o.gguf = true;
-  o.layers = layers;
-  o.draft = false;
-  o.out = directory.file("out");
-  synth::synth_checkpoint(o);
-  const LoadedModel model(o.out, ops::Numerics::Fast);
-  model::SequenceState state = model->new_state();
-  int64_t least = INT64_MAX;
-  for (int32_t token = 3; token < 43; ++token) {
-    const model::SequenceChunk chunk{&state, {&token, 1}};
+/// Pages of a cache begin at positions that are multiples of this or, where an entry stands for
+/// several tokens, before kFirst.
+constexpr int64_t kPage = 16;
+constexpr int64_t kFirst = 131;  // here all buffers have been used
+constexpr int64_t kLast = 159;
+
+/// Calls of operator new in the steps that begin no page, ascending.
+template <typename Step>
+std::vector<int64_t> counts_of(int64_t position, Step step) {
+  std::vector<int64_t> counts;
+  for (; position <= kLast; ++position) {
     const int64_t before = allocations.load();
-    model->forward({&chunk, 1});
-    if (token > 20) least = std::min(least, allocations.load() - before);
+    step();
+    const int64_t count = allocations.load() - before;
+    if (position >= kFirst && position % kPage != 0) counts.push_back(count);
   }
-  return least;
+  std::ranges::sort(counts);
+  return counts;
 }
 
-// Activations are allocated anew in every layer, some 80 times. It costs microseconds of a step; it
-// shall not become more.
-TEST(DecodeAllocations, AreBoundedPerLayer) {
-  constexpr int64_t kLayers = 8;
-  constexpr int64_t kMostPerLayer = 85;
-  for (const char* preset : {"tiny", "v4.1-tiny"}) {
-    const int64_t few = allocations_per_token(preset, kLayers);
-    const int64_t many = allocations_per_token(preset, 2 * kLayers);
-    EXPECT_GT(many, few);  // they are counted
-    EXPECT_LE(many - few, kMostPerLayer * kLayers) << preset;
+class DecodeAllocations : public ::testing::TestWithParam<const char*> {
+ protected:
+  DecodeAllocations() {
+    synth::SynthOptions o;
+    o.preset = GetParam();
+    o.gguf = true;
+    o.layers = 8;
+    o.draft = false;
+    o.out = directory_.file("out");
+    synth::synth_checkpoint(o);
+  }
+  LoadedModel load(int threads, const model::ModelOptions& options = {}) const {
+    return LoadedModel(directory_.file("out"), ops::Numerics::Fast, threads, options);
+  }
+
+  /// Counts of steps that take one token of each of some sequences.
+  static std::vector<int64_t> decode(const LoadedModel& model, size_t sequences) {
+    std::vector<model::SequenceState> states;
+    for (size_t i = 0; i < sequences; ++i) states.push_back(model->new_state());
+    int32_t token = 3;
+    std::vector<model::SequenceChunk> chunks;
+    for (model::SequenceState& state : states) chunks.push_back({&state, {&token, 1}});
+    return counts_of(0, [&] {
+      model->forward(chunks);
+      token = 3 + (token + 5) % 40;
+    });
+  }
+
+ private:
+  TemporaryDirectory directory_;
+};
+
+TEST_P(DecodeAllocations, AreCounted) {
+  const int64_t before = allocations.load();
+  const auto number = std::make_unique<std::atomic<int>>(1);
+  EXPECT_EQ(allocations.load(), before + number->load());
+}
+
+TEST_P(DecodeAllocations, AreNone) {
+  const LoadedModel model = load(1);
+  for (const size_t sequences : {1, 2}) {
+    EXPECT_EQ(decode(model, sequences).back(), 0) << sequences << " sequences";
   }
 }
+
+// Chance decides which thread meets which piece of work, so one may grow a buffer late.
+TEST_P(DecodeAllocations, AreNoneWithSeveralThreads) {
+  const LoadedModel model = load(3);
+  for (const size_t sequences : {1, 2}) {
+    const std::vector<int64_t> counts = decode(model, sequences);
+    EXPECT_EQ(counts[counts.size() / 2], 0) << sequences << " sequences";
+  }
+}
+
+TEST_P(DecodeAllocations, AreNoneAfterALongPrompt) {
+  const LoadedModel model = load(1);
+  model::SequenceState other = model->new_state();
+  const std::vector<int32_t> prompt(1000, 7);
+  const model::SequenceChunk chunk{&other, prompt};
+  model->forward({&chunk, 1});
+  EXPECT_LE(RecycledMemory::kept_bytes(), RecycledMemory::kMostKept);
+  EXPECT_EQ(decode(model, 1).back(), 0);
+}
+
+TEST_P(DecodeAllocations, AreNoneWithAnExpertCacheThatHoldsAll) {
+  const LoadedModel model = load(1, {.expert_cache_bytes = int64_t{1} << 30});
+  EXPECT_EQ(decode(model, 1).front(), 0);
+}
+
+/// Hears nothing.
+class DeafSink : public engine::RequestSink {
+ public:
+  bool on_token(const engine::SampledToken&) override { return true; }
+  void on_finish(const engine::Outcome&) noexcept override {}
+};
+
+TEST_P(DecodeAllocations, AreNoneInTheEngine) {
+  const LoadedModel model = load(1);
+  engine::Scheduler scheduler(*model, {.prefill_chunk = 16, .memory_bytes = int64_t{1} << 30});
+  engine::Request request;
+  request.prompt = {3, 4, 5};
+  request.max_tokens = 400;
+  request.sampling.temperature = 0;
+  engine::Sampler sampler(request.sampling, model->num_tokens(), model->refused_tokens());
+  scheduler.add(std::make_unique<engine::Sequence>(1, std::move(request),
+                                                   std::make_shared<DeafSink>(), sampler));
+  scheduler.step();
+  EXPECT_EQ(counts_of(3, [&] { scheduler.step(); }).back(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, DecodeAllocations, ::testing::Values("tiny", "v4.1-tiny"),
+                         [](const auto& preset) {
+                           return std::string(preset.param == std::string("tiny") ? "V4" : "V41");
+                         });
 
 }  // namespace
 }  // namespace lethe::testing

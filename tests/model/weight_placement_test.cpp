@@ -1,7 +1,11 @@
-// Weights copied to memory give the bits of the same weights where they are mapped.
+// Weights copied to memory, once or for each node, give the bits of the same weights where they are
+// mapped.
 #include "model/weight_placement.h"
 
 #include <gmock/gmock.h>
+
+#include <algorithm>
+#include <atomic>
 
 #include "base/error.h"
 #include "golden_paths.h"
@@ -20,8 +24,10 @@ constexpr model::WeightOptions kCopy{.placement = WeightPlacement::copy, .expert
 struct PlacedModel {
   PlacedModel(const std::string& path, const model::WeightOptions& options)
       : checkpoint(Checkpoint::open(path)), device(team, ops::Numerics::Fast) {
-    const int64_t cache = model::place_weights(checkpoint, team, options);
-    decoder = model::load_model(checkpoint, device, {.expert_cache_bytes = cache});
+    placed = model::place_weights(checkpoint, team, options);
+    device.set_replicas(placed.replicas);
+    decoder =
+        model::load_model(checkpoint, device, {.expert_cache_bytes = placed.expert_cache_bytes});
   }
   ops::Matrix logits() const {
     std::vector<int32_t> tokens;
@@ -34,6 +40,7 @@ struct PlacedModel {
   Checkpoint checkpoint;
   ThreadTeam team{2};
   ops::Device device;
+  model::PlacedWeights placed;
   std::unique_ptr<model::Model> decoder;
 };
 
@@ -144,9 +151,95 @@ TEST(WeightRanges, HoldEveryWeightAndNoTable) {
   }
 }
 
-TEST(WeightPlacement, IsMapOrCopy) {
+/// The node of whoever asks, as the tests have it.
+std::atomic<int> faked_node{0};
+
+/// A machine of three nodes, one without memory, whatever this one is.
+model::WeightOptions replicate_for(std::vector<int> nodes) {
+  return {.placement = WeightPlacement::replicate,
+          .expert_cache = {},
+          .nodes = std::move(nodes),
+          .node_of_thread = [] { return faked_node.load(); }};
+}
+
+TEST(ReplicatedWeights, GiveTheSameBitsOnEveryNode) {
+  for (const char* preset : {"tiny", "v4.1-tiny"}) {
+    const TemporaryDirectory directory;
+    const std::string path = synth(directory, preset, true);
+    const ops::Matrix expected = PlacedModel(path, {}).logits();
+    const PlacedModel replicated(path, replicate_for({0, 2}));
+    expect_copied(replicated.checkpoint, Checkpoint::open(path));
+    ASSERT_NE(replicated.placed.replicas, nullptr);
+    EXPECT_EQ(replicated.placed.replicas->count(), 2U);
+    for (const int node : {0, 1, 2, 7}) {
+      faked_node = node;
+      EXPECT_TRUE(same_bits(replicated.logits(), expected)) << preset << ", node " << node;
+    }
+  }
+  faked_node = 0;
+}
+
+/// All but the tables of experts by token, of which a token reads a few bytes: there is one, for
+/// all.
+void spoil_first_copy(const PlacedModel& model) {
+  const std::span<const std::byte> first = model.placed.replicas->replica(0);
+  auto* const bytes = const_cast<std::byte*>(first.data());
+  std::fill_n(bytes, first.size(), std::byte{0});
+  for (const TensorSpec& spec : expected_tensors(model.checkpoint.config())) {
+    if (!spec.name.ends_with(".tid2eid")) continue;
+    const std::span<const std::byte> table = model.checkpoint.get(spec.name).tensor.data;
+    const auto at = table.data() - first.data();
+    std::copy_n(model.placed.replicas->replica(1).data() + at, table.size(), bytes + at);
+  }
+}
+
+TEST(ReplicatedWeights, AreReadWhereTheThreadIs) {
+  for (const char* preset : {"tiny", "v4.1-tiny"}) {
+    const TemporaryDirectory directory;
+    const std::string path = synth(directory, preset, true);
+    const PlacedModel replicated(path, replicate_for({0, 2}));
+    const ops::WeightReplicas& replicas = *replicated.placed.replicas;
+    EXPECT_TRUE(std::ranges::equal(replicas.replica(0), replicas.replica(1)));
+    faked_node = 2;
+    const ops::Matrix expected = replicated.logits();
+    spoil_first_copy(replicated);  // who is on the other node does not notice
+    EXPECT_TRUE(same_bits(replicated.logits(), expected)) << preset;
+    faked_node = 0;
+    EXPECT_FALSE(same_bits(replicated.logits(), expected)) << preset;
+  }
+}
+
+TEST(ReplicatedWeights, AreOneCopyOnOneNode) {
+  const TemporaryDirectory directory;
+  const std::string path = synth(directory, "tiny", true);
+  ::testing::internal::CaptureStderr();
+  const PlacedModel one(path, replicate_for({0}));
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), HasSubstr("one NUMA node"));
+  EXPECT_EQ(one.placed.replicas, nullptr);
+  expect_copied(one.checkpoint, Checkpoint::open(path));
+}
+
+TEST(ReplicatedWeights, AreRefusedWithoutRoom) {
+  const TemporaryDirectory directory;
+  Checkpoint checkpoint = Checkpoint::open(synth(directory, "tiny", true));
+  ThreadTeam team(1);
+  model::WeightOptions options = replicate_for({0, 1});
+  options.expert_cache.state_bytes = int64_t{1} << 60;
+  try {
+    model::place_weights(checkpoint, team, options);
+    FAIL() << "no exception";
+  } catch (const LoadError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("each of 2 NUMA nodes"));
+    EXPECT_THAT(error.what(), HasSubstr("--weights copy"));
+  }
+  options.expert_cache = model::parse_expert_cache("1GB");
+  EXPECT_THROW(model::place_weights(checkpoint, team, options), UsageError);
+}
+
+TEST(WeightPlacement, IsMapCopyOrReplicate) {
   EXPECT_EQ(model::parse_weight_placement("map"), WeightPlacement::map);
   EXPECT_EQ(model::parse_weight_placement("copy"), WeightPlacement::copy);
+  EXPECT_EQ(model::parse_weight_placement("replicate"), WeightPlacement::replicate);
   EXPECT_THROW(model::parse_weight_placement("mmap"), UsageError);
 }
 

@@ -73,7 +73,7 @@ void Block::forward(const ops::Device& device, ops::Matrix& streams, const Batch
     trace.add("ffn_out", y);
     ops::hyper_expand(device, streams, y, mix);
   }
-  trace.add("hidden", streams, std::vector<int64_t>{streams_, streams.cols() / streams_});
+  trace.add("hidden", streams, {streams_, streams.cols() / streams_});
 }
 
 }  // namespace lethe::model::v4

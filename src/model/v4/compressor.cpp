@@ -35,7 +35,7 @@ void Compressor::append_tail(const ops::Matrix& values, const ops::Matrix& gates
 
 void Compressor::build_entry(const ops::Device& device, const ops::RowStore& tail, int64_t group,
                              std::span<float> entry) const {
-  std::vector<ops::PoolRow> rows;
+  RecycledVector<ops::PoolRow> rows;
   const auto add_group = [&](int64_t g, int64_t channel) {
     for (int64_t p = g * shape_.ratio; p < (g + 1) * shape_.ratio; ++p) {
       const auto* row = reinterpret_cast<const float*>(tail.row(p));
@@ -67,7 +67,7 @@ void Compressor::forward(const ops::Device& device, const ops::Matrix& x, const 
     const int64_t complete = (rows.position + rows.row_count) / shape_.ratio;
     const int64_t first = out.append(complete - out.end());
     device.for_rows(complete - first, [&](int64_t i) {
-      std::vector<float> entry(static_cast<size_t>(shape_.dim));
+      RecycledVector<float> entry(static_cast<size_t>(shape_.dim));
       build_entry(device, tail_rows, first + i, entry);
       shape_.codec.encode(entry.data(), out.mutable_row(first + i));
     });

@@ -83,7 +83,7 @@ void Block::sublayers(const ops::Device& device, ops::Matrix& streams, ops::Matr
     ops::hyper_expand(device, streams, y, mix);
   }
   pre = std::move(mix.pre);
-  trace.add("hidden", streams, std::vector<int64_t>{streams_, streams.cols() / streams_});
+  trace.add("hidden", streams, {streams_, streams.cols() / streams_});
 }
 
 void Block::forward(const ops::Device& device, ops::Matrix& streams, ops::Matrix& pre,

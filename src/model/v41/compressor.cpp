@@ -49,9 +49,9 @@ void Compressor::append_tail(const ops::Device& device, const ops::Matrix& x, co
   }
 }
 
-std::vector<Compressor::Group> Compressor::completed_groups(const Batch& batch,
-                                                            int64_t layer) const {
-  std::vector<Group> groups;
+RecycledVector<Compressor::Group> Compressor::completed_groups(const Batch& batch,
+                                                               int64_t layer) const {
+  RecycledVector<Group> groups;
   for (const SequenceRows& rows : batch.sequences) {
     LayerCache& cache = rows.state->layer(layer);
     const int64_t end = (rows.position + rows.row_count) / ratio_;
@@ -64,7 +64,7 @@ ops::Matrix Compressor::pool(const ops::Device& device, std::span<const Group> g
   ops::Matrix latents(static_cast<int64_t>(groups.size()), head_dim_);
   device.for_rows(latents.rows(), [&](int64_t i) {
     const Group& group = groups[static_cast<size_t>(i)];
-    std::vector<ops::PoolRow> rows;
+    RecycledVector<ops::PoolRow> rows;
     for (int64_t p = group.index * ratio_; p < (group.index + 1) * ratio_; ++p) {
       const auto* row = reinterpret_cast<const float*>(group.cache->compressor_tail.row(p));
       rows.push_back({row, row + head_dim_});
@@ -82,7 +82,7 @@ void Compressor::forward(const ops::Device& device, const ops::Matrix& x, const 
     if (matrix->weight.present()) profile.read(*matrix);
   }
   if (ratio_ > 1) append_tail(device, x, batch, layer);
-  const std::vector<Group> groups = completed_groups(batch, layer);
+  const RecycledVector<Group> groups = completed_groups(batch, layer);
   if (groups.empty()) return;
 
   ops::Matrix latents = ratio_ > 1 ? pool(device, groups) : ops::linear(device, x, wkv_);
@@ -90,7 +90,7 @@ void Compressor::forward(const ops::Device& device, const ops::Matrix& x, const 
   ops::Matrix keys = ops::linear(device, latents, wk_);  // from the latent before its rotation
   ops::rms_norm(device, keys, k_norm_, norm_eps_);
 
-  std::vector<int64_t> positions;  // a group stands at its first token
+  RecycledVector<int64_t> positions;  // a group stands at its first token
   for (const Group& group : groups) positions.push_back(group.index * ratio_);
   ops::rope(device, latents, 1, *rope_, positions);
   ops::rope(device, keys, 1, *rope_, positions);

@@ -40,7 +40,7 @@ class Compressor {
   };
   void append_tail(const ops::Device& device, const ops::Matrix& x, const Batch& batch,
                    int64_t layer) const;
-  std::vector<Group> completed_groups(const Batch& batch, int64_t layer) const;
+  RecycledVector<Group> completed_groups(const Batch& batch, int64_t layer) const;
   /// Pooled, not yet normed: [groups, head_dim].
   ops::Matrix pool(const ops::Device& device, std::span<const Group> groups) const;
 

@@ -17,7 +17,7 @@ std::string last_stage(const ModelConfig& config) {
 }
 
 /// A batch of one sequence's rows at consecutive positions.
-Batch draft_batch(SequenceState& state, int64_t position, std::vector<int32_t> tokens) {
+Batch draft_batch(SequenceState& state, int64_t position, RecycledVector<int32_t> tokens) {
   Batch batch;
   batch.tokens = std::move(tokens);
   batch.sequences.push_back({&state, 0, batch.rows(), position});
@@ -75,7 +75,7 @@ void DSpark::feed(const ops::Device& device, SequenceState& state,
   ops::Matrix main_x = ops::linear(device, hidden, main_proj_);
   ops::rms_norm(device, main_x, main_norm_, norm_eps_);
   const Batch batch =
-      draft_batch(state, first, std::vector<int32_t>(static_cast<size_t>(hidden.rows())));
+      draft_batch(state, first, RecycledVector<int32_t>(static_cast<size_t>(hidden.rows())));
   for (size_t s = 0; s < stages_.size(); ++s) {
     stages_[s].attention().feed_draft(device, main_x, batch, static_cast<int64_t>(s));
   }
@@ -83,7 +83,7 @@ void DSpark::feed(const ops::Device& device, SequenceState& state,
 
 DraftBlock DSpark::draft(const ops::Device& device, SequenceState& state, int32_t anchor,
                          const TokenChooser& choose, const TraceScope& trace) const {
-  std::vector<int32_t> tokens(static_cast<size_t>(block_size_), noise_token_id_);
+  RecycledVector<int32_t> tokens(static_cast<size_t>(block_size_), noise_token_id_);
   tokens[0] = anchor;
   const Batch batch = draft_batch(state, position(state), std::move(tokens));
   ops::Matrix streams = repeat_streams(ops::embed(device, embed_, batch.tokens), hc_mult_);

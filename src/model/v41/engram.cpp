@@ -18,8 +18,8 @@ namespace {
 constexpr float kMinDot = 1e-6f;
 
 /// Compressed ids of positions [begin, end) of a sequence.
-std::vector<int32_t> history_ids(const ops::RowStore& history, int64_t begin, int64_t end) {
-  std::vector<int32_t> ids(static_cast<size_t>(end - begin));
+RecycledVector<int32_t> history_ids(const ops::RowStore& history, int64_t begin, int64_t end) {
+  RecycledVector<int32_t> ids(static_cast<size_t>(end - begin));
   for (int64_t p = begin; p < end; ++p) {
     std::memcpy(&ids[static_cast<size_t>(p - begin)], history.row(p), sizeof(int32_t));
   }
@@ -46,7 +46,7 @@ Engram::Engram(const WeightLoader& loader, const std::string& prefix, size_t eng
 }
 
 void Engram::prefetch(const ops::Device& device, const Batch& batch) const {
-  const std::vector<int64_t> ids = row_ids(batch);
+  const RecycledVector<int64_t> ids = row_ids(batch);
   device.for_rows(static_cast<int64_t>(ids.size()), [&](int64_t i) {
     const int64_t row = ids[static_cast<size_t>(i)];
     prefetch_pages({embed_.row(row), static_cast<size_t>(embed_.row_bytes)});
@@ -55,12 +55,12 @@ void Engram::prefetch(const ops::Device& device, const Batch& batch) const {
   });
 }
 
-std::vector<int64_t> Engram::row_ids(const Batch& batch) const {
+RecycledVector<int64_t> Engram::row_ids(const Batch& batch) const {
   const auto columns = static_cast<size_t>(hash_->columns());
-  std::vector<int64_t> ids(static_cast<size_t>(batch.rows()) * columns);
+  RecycledVector<int64_t> ids(static_cast<size_t>(batch.rows()) * columns);
   for (const SequenceRows& rows : batch.sequences) {
     const int64_t begin = std::max<int64_t>(0, rows.position - hash_->lookback());
-    const std::vector<int32_t> tokens =
+    const RecycledVector<int32_t> tokens =
         history_ids(rows.state->history(), begin, rows.position + rows.row_count);
     const auto known = static_cast<size_t>(rows.position - begin);
     hash_->row_ids(engram_layer_, std::span(tokens).first(known), std::span(tokens).subspan(known),
@@ -115,7 +115,7 @@ void Engram::forward(const ops::Device& device, ops::Matrix& streams, const Batc
     }
   });
   trace.add("engram_gate", gates);
-  trace.add("engram_out", streams, std::vector<int64_t>{streams_, streams.cols() / streams_});
+  trace.add("engram_out", streams, {streams_, streams.cols() / streams_});
 }
 
 }  // namespace lethe::model::v41

@@ -30,7 +30,7 @@ class Engram {
                const TraceScope& trace) const;
 
   /// Table rows of the batch's tokens: int64 [tokens * columns].
-  std::vector<int64_t> row_ids(const Batch& batch) const;
+  RecycledVector<int64_t> row_ids(const Batch& batch) const;
 
  private:
   ops::Matrix lookup(const ops::Device& device, std::span<const int64_t> row_ids) const;

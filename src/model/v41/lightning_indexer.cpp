@@ -40,9 +40,9 @@ ops::Matrix LightningIndexer::queries(const ops::Device& device, const ops::Matr
 }
 
 /// The keys to be scored, in ascending runs: all visible ones, or those of the candidate blocks.
-std::vector<ops::KeyRun> LightningIndexer::runs(int64_t visible,
-                                                const std::vector<int32_t>* blocks) const {
-  std::vector<ops::KeyRun> runs;
+RecycledVector<ops::KeyRun> LightningIndexer::runs(int64_t visible,
+                                                   const RecycledVector<int32_t>* blocks) const {
+  RecycledVector<ops::KeyRun> runs;
   if (blocks == nullptr) {
     if (visible > 0) runs.push_back({0, visible});
     return runs;
@@ -66,7 +66,7 @@ void LightningIndexer::select_row(const ops::Device& device, const ops::IndexQue
   const auto at = static_cast<size_t>(row);
   const bool obeys = shape_.candidates == Candidates::Obey;
   const bool publishes = shape_.candidates == Candidates::Publish;
-  const std::vector<ops::KeyRun> keys =
+  const RecycledVector<ops::KeyRun> keys =
       runs(visible, obeys ? &shared.candidate_blocks.at(at) : nullptr);
   const ops::KeyChoice choice{.keys = topk_,
                               .ascending = true,
@@ -114,7 +114,7 @@ void LightningIndexer::forward(const ops::Device& device, const ops::Matrix& x,
   }
   trace.add("index_topk", shared.selected);
   if (shape_.candidates != Candidates::Publish) return;
-  for (const std::vector<int32_t>& blocks : shared.candidate_blocks) {
+  for (const RecycledVector<int32_t>& blocks : shared.candidate_blocks) {
     trace.add_row("candidate_blocks", std::span<const int32_t>(blocks));
   }
 }

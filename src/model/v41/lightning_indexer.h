@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 #include "model/batch.h"
 #include "model/trace.h"
@@ -36,7 +35,7 @@ class LightningIndexer {
 
  private:
   ops::Matrix queries(const ops::Device& device, const ops::Matrix& qr, const Batch& batch) const;
-  std::vector<ops::KeyRun> runs(int64_t visible, const std::vector<int32_t>* blocks) const;
+  RecycledVector<ops::KeyRun> runs(int64_t visible, const RecycledVector<int32_t>* blocks) const;
   void select_row(const ops::Device& device, const ops::IndexQuery& query, int64_t row,
                   int64_t visible, bool share_keys, SharedStreams& shared,
                   const TraceScope& trace) const;

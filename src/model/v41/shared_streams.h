@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "model/batch.h"
 #include "ops/matrix.h"
@@ -16,11 +15,11 @@ struct SharedStreams {
   int64_t kv_source = -1;
   /// [sequences]: layer whose index keys are scored. The same as kv_source, unless the reference's
   /// stale keys are wanted.
-  std::vector<int64_t> index_key_source;
+  RecycledVector<int64_t> index_key_source;
   /// [rows, index_topk] compressed rows, ascending, then -1.
   ops::IndexMatrix selected;
   /// [rows]: numbers of the candidate blocks, ascending; filled by the candidate source.
-  std::vector<std::vector<int32_t>> candidate_blocks;
+  RecycledVector<RecycledVector<int32_t>> candidate_blocks;
 
   /// What of it belongs to the narrow sequences of `batch`, or to the others.
   SharedStreams only(const Batch& batch, bool narrow) const;

@@ -200,7 +200,7 @@ ForwardResult V41Model::forward(std::span<const SequenceChunk> chunks,
     for (const SequenceRows& rows : batch.sequences) rows.state->abandon();
     throw;
   }
-  std::vector<SequenceChunk> wanted;  // those that `layers` has rows of
+  RecycledVector<SequenceChunk> wanted;  // those that `layers` has rows of
   for (size_t i = 0; i < chunks.size(); ++i) {
     const SequenceRows& rows = batch.sequences[i];
     if (rows.narrow) {
