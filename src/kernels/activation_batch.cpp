@@ -16,11 +16,16 @@ int64_t groups_of(int64_t n, int64_t group) {
   return (n + group - 1) / group;
 }
 
-/// Bytes from one token's numbers to the next's. An odd number of cache lines: at a power of two
-/// the tokens of a tile would compete for the same few places of the first cache.
+/// Bytes from one token's numbers to the next's: cache lines. Near a power of two the tokens of a
+/// tile would compete for the same few places of the first cache, of which a page fills each once;
+/// so a token of a page or more begins 17 lines from where the one before it does, in a page.
 int64_t spaced(int64_t bytes) {
   constexpr int64_t kLine = 64;
-  return (groups_of(bytes, kLine) | 1) * kLine;
+  constexpr int64_t kPageLines = 64;
+  constexpr int64_t kApart = 17;
+  const int64_t lines = groups_of(bytes, kLine);
+  if (lines < kPageLines) return (lines | 1) * kLine;
+  return (groups_of(lines - kApart, kPageLines) * kPageLines + kApart) * kLine;
 }
 
 /// Numbers from one token to the next, in each buffer.
