@@ -108,6 +108,7 @@ void fma_rows_f32(float* acc, const float* rows, const float* s, int64_t count,
 // Weights are decoded to f32 there, and bf16 activations are widened in the tile (tile_dot.h).
 
 constexpr int64_t kPieceFloats = kPanelRows * kPiece;
+constexpr int64_t kHalfTokens = 8;  // of a tile
 
 struct F32Row {
   static constexpr int64_t kStep = 16;
@@ -185,31 +186,42 @@ LETHE_AVX512_INLINE void multiply(const float* weights, const float* x, int64_t 
   }
 }
 
-/// The columns are taken in parts: those of the tile and of the panel stay in the first cache.
-void tile_dot(const std::byte* panel, int64_t num_rows, int64_t n, const ActivationTile& tile,
-              float* out, int64_t out_stride) noexcept {
+/// Up to 8 tokens with 16 rows. The columns are taken in parts: those of the tokens and of the
+/// panel stay in the first cache beside the sums.
+void dot_half(const float* panel, const float* x, int64_t num_rows, int64_t num_tokens,
+              int64_t pieces, float* out, int64_t out_stride) noexcept {
   constexpr int64_t kPart = 8;
-  __m512 totals[kPanelRows / kTogether][kTileTokens][kTogether];
+  __m512 totals[kPanelRows / kTogether][kHalfTokens][kTogether];
   for (auto& rows : totals) {
     for (auto& token : rows) {
       for (__m512& total : token) total = _mm512_setzero_ps();
     }
   }
-  const int64_t pieces = (n + kPiece - 1) / kPiece;
   for (int64_t begin = 0; begin < pieces; begin += kPart) {
     const int64_t count = pieces - begin < kPart ? pieces - begin : kPart;
-    const float* weights = reinterpret_cast<const float*>(panel) + begin * kPieceFloats;
-    const float* x = tile.f32 + begin * kPieceFloats;
+    const float* weights = panel + begin * kPieceFloats;
+    const float* columns = x + begin * kPieceFloats;
     for (int64_t r = 0; r < num_rows; r += kTogether) {
-      for (int64_t t = 0; t < tile.count; t += kTogether) {
-        multiply<kTogether>(weights + r * kPiece, x + t * kPiece, count, totals[r / kTogether] + t);
+      for (int64_t t = 0; t < num_tokens; t += kTogether) {
+        multiply<kTogether>(weights + r * kPiece, columns + t * kPiece, count,
+                            totals[r / kTogether] + t);
       }
     }
   }
-  for (int64_t t = 0; t < tile.count; ++t) {
+  for (int64_t t = 0; t < num_tokens; ++t) {
     for (int64_t r = 0; r < num_rows; ++r) {
       out[t * out_stride + r] = sum_lanes(totals[r / kTogether][t][r % kTogether]);
     }
+  }
+}
+
+void tile_dot(const std::byte* panel, int64_t num_rows, int64_t n, const ActivationTile& tile,
+              float* out, int64_t out_stride) noexcept {
+  const int64_t pieces = (n + kPiece - 1) / kPiece;
+  for (int64_t t = 0; t < tile.count; t += kHalfTokens) {
+    dot_half(reinterpret_cast<const float*>(panel), tile.f32 + t * kPiece, num_rows,
+             tile.count - t < kHalfTokens ? tile.count - t : kHalfTokens, pieces,
+             out + t * out_stride, out_stride);
   }
 }
 
