@@ -2,7 +2,10 @@
 
 add_library(lethe_flags INTERFACE)
 target_include_directories(lethe_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
-target_compile_options(lethe_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow)
+target_compile_options(lethe_flags INTERFACE -Wall -Wextra -Wconversion)
+if(NOT CMAKE_UNITY_BUILD)
+  target_compile_options(lethe_flags INTERFACE -Wshadow)  # of another file's names otherwise
+endif()
 # Results must not depend on whether the compiler fuses a multiply with an add.
 target_compile_options(lethe_flags INTERFACE -ffp-contract=off -fno-math-errno)
 if(LETHE_WERROR)
