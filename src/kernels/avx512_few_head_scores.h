@@ -29,24 +29,8 @@ LETHE_AVX512_INLINE void lane_quads(const uint8_t* const* rows, int64_t offset,
                                     __m512i* quads) noexcept {
   const __m512i table = _mm512_broadcast_i32x4(
       _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
-  __m512i v[4];  // lane l of v[i]: key 4l + i
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const auto codes = [&](int lane) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[4 * lane + i] + offset));
-    };
-    v[i] = _mm512_castsi128_si512(codes(0));
-    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x00f0, codes(1));
-    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x0f00, codes(2));
-    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0xf000, codes(3));
-  }
-  const __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]);
-  const __m512i high01 = _mm512_unpackhi_epi32(v[0], v[1]);
-  const __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]);
-  const __m512i high23 = _mm512_unpackhi_epi32(v[2], v[3]);
-  const __m512i turned[4] = {
-      _mm512_unpacklo_epi64(low01, low23), _mm512_unpackhi_epi64(low01, low23),
-      _mm512_unpacklo_epi64(high01, high23), _mm512_unpackhi_epi64(high01, high23)};
+  __m512i turned[4];
+  turn16([&](int k) { return rows[k] + offset; }, turned);
 #pragma GCC unroll 4
   for (int d = 0; d < 4; ++d) {
     quads[d] = _mm512_shuffle_epi8(table, low_nibbles(turned[d]));

@@ -142,29 +142,11 @@ void pack_any(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* pan
 
 // --- the formats that models are mostly made of: 16 whole rows
 
-/// 16 bytes of each of 16 rows, turned: dword r of out[d] is dword d of row r.
+/// 16 bytes of a group's codes of each of 16 rows, turned.
 template <typename Source>
 LETHE_AVX512_INLINE void turn_rows(const WeightRow* rows, int64_t group, int64_t offset,
                                    __m512i* out) noexcept {
-  __m512i v[4];  // lane l of v[i]: row 4l + i
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    const auto bytes_of = [&](int lane) {
-      return load128(Source::codes(rows[4 * lane + i], group) + offset);
-    };
-    v[i] = _mm512_castsi128_si512(bytes_of(0));
-    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x00f0, bytes_of(1));
-    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x0f00, bytes_of(2));
-    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0xf000, bytes_of(3));
-  }
-  const __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]);
-  const __m512i high01 = _mm512_unpackhi_epi32(v[0], v[1]);
-  const __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]);
-  const __m512i high23 = _mm512_unpackhi_epi32(v[2], v[3]);
-  out[0] = _mm512_unpacklo_epi64(low01, low23);
-  out[1] = _mm512_unpackhi_epi64(low01, low23);
-  out[2] = _mm512_unpacklo_epi64(high01, high23);
-  out[3] = _mm512_unpackhi_epi64(high01, high23);
+  turn16([&](int r) { return Source::codes(rows[r], group) + offset; }, out);
 }
 
 /// Doubled e2m1 + kOffset of the low nibble of each byte; vpermb ignores what is above it here.

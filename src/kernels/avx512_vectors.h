@@ -50,6 +50,31 @@ LETHE_AVX512_INLINE float sum_lanes(__m512 v) noexcept {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
+/// 16 bytes of each of 16 rows, turned: dword r of out[d] is dword d of row r, whose bytes are at
+/// row(r).
+template <typename Row>
+LETHE_AVX512_INLINE void turn16(Row row, __m512i* out) noexcept {
+  __m512i v[4];  // lane l of v[i]: row 4l + i
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const auto bytes_of = [&](int lane) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row(4 * lane + i)));
+    };
+    v[i] = _mm512_castsi128_si512(bytes_of(0));
+    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x00f0, bytes_of(1));
+    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0x0f00, bytes_of(2));
+    v[i] = _mm512_mask_broadcast_i32x4(v[i], 0xf000, bytes_of(3));
+  }
+  const __m512i low01 = _mm512_unpacklo_epi32(v[0], v[1]);
+  const __m512i high01 = _mm512_unpackhi_epi32(v[0], v[1]);
+  const __m512i low23 = _mm512_unpacklo_epi32(v[2], v[3]);
+  const __m512i high23 = _mm512_unpackhi_epi32(v[2], v[3]);
+  out[0] = _mm512_unpacklo_epi64(low01, low23);
+  out[1] = _mm512_unpackhi_epi64(low01, low23);
+  out[2] = _mm512_unpacklo_epi64(high01, high23);
+  out[3] = _mm512_unpackhi_epi64(high01, high23);
+}
+
 /// A 16 x 16 matrix of dwords turned: lane j of out[i] was lane i of in[j].
 LETHE_AVX512_INLINE void transpose16(const __m512i* in, __m512i* out) noexcept {
   __m512i a[16];
