@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "tensor/integers.h"
 #include "tensor/rounding.h"
 
 namespace lethe::kernels {
@@ -12,10 +13,6 @@ namespace {
 
 constexpr int64_t kGroup = 32;  // of quantize_int8
 
-int64_t groups_of(int64_t n, int64_t group) {
-  return (n + group - 1) / group;
-}
-
 /// Bytes from one token's numbers to the next's: cache lines. Near a power of two the tokens of a
 /// tile would compete for the same few places of the first cache, of which a page fills each once;
 /// so a token of a page or more begins 17 lines from where the one before it does, in a page.
@@ -23,9 +20,9 @@ int64_t spaced(int64_t bytes) {
   constexpr int64_t kLine = 64;
   constexpr int64_t kPageLines = 64;
   constexpr int64_t kApart = 17;
-  const int64_t lines = groups_of(bytes, kLine);
+  const int64_t lines = ceil_div(bytes, kLine);
   if (lines < kPageLines) return (lines | 1) * kLine;
-  return (groups_of(lines - kApart, kPageLines) * kPageLines + kApart) * kLine;
+  return (ceil_div(lines - kApart, kPageLines) * kPageLines + kApart) * kLine;
 }
 
 /// Numbers from one token to the next, in each buffer.
@@ -37,8 +34,8 @@ struct Room {
   explicit Room(int64_t n)
       : bf16(static_cast<size_t>(spaced(2 * n) / 2)),
         codes(static_cast<size_t>(spaced(n))),
-        scales(static_cast<size_t>(groups_of(n, kGroup))),
-        sums(static_cast<size_t>(2 * groups_of(n, kGroup))) {}
+        scales(static_cast<size_t>(ceil_div(n, kGroup))),
+        sums(static_cast<size_t>(2 * ceil_div(n, kGroup))) {}
 };
 
 /// At least so many; growing only, so that a batch used again clears nothing.
@@ -72,7 +69,7 @@ void put_group(const ActivationTile& tile, int64_t g, Int8TileGroup& group) {
 constexpr int64_t kPiece = 16;  // columns that lie together in an f32 tile
 
 int64_t f32_each(int64_t n) {
-  return groups_of(n, kPiece) * kPiece * kTileTokens;
+  return ceil_div(n, kPiece) * kPiece * kTileTokens;
 }
 
 /// Of the tokens of a tile, 16 columns after the other; zeros where there is no token or column.
@@ -145,7 +142,7 @@ void ActivationBatch::fill(const KernelTable& kernels, int64_t begin, int64_t en
 void ActivationTiles::reset(ActivationFormat format, int64_t tiles, int64_t n) {
   format_ = format;
   n_ = n;
-  groups_ = groups_of(n, kGroup);
+  groups_ = ceil_div(n, kGroup);
   counts_.assign(static_cast<size_t>(tiles), 0);
   make_room(tokens_, static_cast<size_t>(tiles * kTileTokens));
   if (format != ActivationFormat::Int8) make_room(f32_, static_cast<size_t>(tiles * f32_each(n)));

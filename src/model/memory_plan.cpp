@@ -52,10 +52,6 @@ MemoryNeeds needs_of(const ModelConfig& config, const TensorSizes& sizes_of) {
   return needs;
 }
 
-double gigabytes(int64_t bytes) {
-  return static_cast<double>(bytes) * 1e-9;
-}
-
 }  // namespace
 
 bool is_looked_up(const TensorSpec& spec) {

@@ -9,6 +9,11 @@
 
 namespace lethe::model {
 
+/// As messages have it.
+constexpr double gigabytes(int64_t bytes) {
+  return static_cast<double>(bytes) * 1e-9;
+}
+
 /// What a model wants of memory, bytes.
 struct MemoryNeeds {
   int64_t dense_bytes = 0;        ///< weights that every token reads

@@ -19,7 +19,7 @@ namespace lethe::model {
 
 namespace {
 
-constexpr size_t kPageBytes = 4096;
+constexpr size_t kFileBlock = 4096;
 
 using Bytes = std::span<const std::byte>;
 
@@ -61,7 +61,7 @@ class WeightCopy {
       : ranges_(std::move(ranges)), nodes_(std::move(nodes)) {
     for (const WeightRange& range : ranges_) {
       const size_t begin =
-          (end_ + kPageBytes - 1) / kPageBytes * kPageBytes + range.offset % kPageBytes;
+          (end_ + kFileBlock - 1) / kFileBlock * kFileBlock + range.offset % kFileBlock;
       begins_.push_back(begin);
       end_ = begin + range.mapped.size();
     }
@@ -143,10 +143,6 @@ class WeightCopy {
   std::shared_ptr<HugeMemory> memory_;
 };
 
-double in_gb(int64_t bytes) {
-  return static_cast<double>(bytes) * 1e-9;
-}
-
 /// The nodes that are to have a copy of their own; none: one copy is for all.
 std::vector<int> nodes_with_copies(const WeightOptions& options) {
   if (options.placement != WeightPlacement::replicate) return {};
@@ -166,14 +162,15 @@ PlacedWeights copy_weights(Checkpoint& checkpoint, ThreadTeam& team, const Weigh
   if (needed > memory) {
     const std::string what =
         copy.copies() == 1
-            ? fmt::format("a copy of the weights: they take {:.2f} GB", in_gb(copies))
+            ? fmt::format("a copy of the weights: they take {:.2f} GB", gigabytes(copies))
             : fmt::format(
                   "a copy of the weights for each of {} NUMA nodes: they take {} times {:.2f} GB",
-                  copy.copies(), copy.copies(), in_gb(copy.size_bytes()));
+                  copy.copies(), copy.copies(), gigabytes(copy.size_bytes()));
     throw LoadError(
         "{}: memory is not enough for {}, conversations {:.2f} GB, the program {:.2f} GB: {:.2f} "
         "GB. There are {:.2f} GB. {} (--weights map), or free memory.",
-        checkpoint.path(), what, in_gb(state_bytes), in_gb(margin), in_gb(needed), in_gb(memory),
+        checkpoint.path(), what, gigabytes(state_bytes), gigabytes(margin), gigabytes(needed),
+        gigabytes(memory),
         copy.copies() == 1 ? "Use them where they are mapped"
                            : "Have one copy (--weights copy), use them where they are mapped");
   }
@@ -210,7 +207,7 @@ std::vector<WeightRange> weight_ranges(const Checkpoint& checkpoint, bool with_e
       const std::byte* const begin = last.mapped.data();
       const std::byte* const last_end = begin + last.mapped.size();
       const Bytes file = last.file->bytes();
-      if (bytes.data() < file.data() + file.size() && bytes.data() <= last_end + kPageBytes) {
+      if (bytes.data() < file.data() + file.size() && bytes.data() <= last_end + kFileBlock) {
         last.mapped = {begin, std::max(last_end, end)};
         continue;
       }

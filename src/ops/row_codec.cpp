@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "quant/activation.h"
+#include "tensor/integers.h"
 #include "tensor/rounding.h"
 
 namespace lethe::ops {
@@ -15,18 +16,14 @@ constexpr int64_t kFp8Group = 32;
 constexpr int64_t kFp4Group = 32;
 constexpr int64_t kFp4E4m3Group = 16;
 
-int64_t groups_of(int64_t n, int64_t group) {
-  return (n + group - 1) / group;
-}
-
 int64_t bytes_of(RowCodec::Kind kind, int64_t dim, int64_t rope_dim) {
   switch (kind) {
     case RowCodec::Kind::F32:
       return dim * 4;
     case RowCodec::Kind::Fp8RopeBf16:
-      return (dim - rope_dim) + groups_of(dim - rope_dim, kFp8RopeGroup) + rope_dim * 2;
+      return (dim - rope_dim) + ceil_div(dim - rope_dim, kFp8RopeGroup) + rope_dim * 2;
     case RowCodec::Kind::Fp8:
-      return dim + groups_of(dim, kFp8Group);
+      return dim + ceil_div(dim, kFp8Group);
     case RowCodec::Kind::Fp4:
       return dim / 2 + dim / kFp4Group;
     case RowCodec::Kind::Fp4E4m3:
@@ -63,7 +60,7 @@ void RowCodec::encode(const float* row, std::byte* out) const {
       return;
     case Kind::Fp8RopeBf16: {
       const int64_t plain = dim_ - rope_dim_;
-      const int64_t scales = groups_of(plain, kFp8RopeGroup);
+      const int64_t scales = ceil_div(plain, kFp8RopeGroup);
       quant::quantize_fp8(row, plain, kFp8RopeGroup, bytes, bytes + plain);
       for (int64_t i = 0; i < rope_dim_; ++i) {
         const uint16_t bits = bf16_bits(row[plain + i]);
@@ -92,7 +89,7 @@ void RowCodec::decode(const std::byte* in, float* row) const {
       return;
     case Kind::Fp8RopeBf16: {
       const int64_t plain = dim_ - rope_dim_;
-      const int64_t scales = groups_of(plain, kFp8RopeGroup);
+      const int64_t scales = ceil_div(plain, kFp8RopeGroup);
       quant::dequantize_fp8(bytes, bytes + plain, plain, kFp8RopeGroup, row);
       for (int64_t i = 0; i < rope_dim_; ++i) {
         row[plain + i] = bf16_to_f32(load_unaligned<uint16_t>(bytes + plain + scales + 2 * i));

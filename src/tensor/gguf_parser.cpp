@@ -14,10 +14,10 @@ namespace {
 
 using Type = GgufValue::Type;
 
-constexpr uint64_t kMaxValues = 65536;        // real files have about 60
-constexpr uint64_t kMostTensors = 1'000'000;  // about 1500
+constexpr uint64_t kMaxValues = 65536;           // real files have about 60
+constexpr uint64_t kMaxGgufTensors = 1'000'000;  // about 1500
 constexpr uint64_t kMaxKeyBytes = 65535;
-constexpr uint64_t kMostNameBytes = 63;  // ggml's own limit
+constexpr uint64_t kMaxGgufNameBytes = 63;  // ggml's own limit
 constexpr uint64_t kMinValueBytes = 13;
 constexpr uint64_t kMinTensorBytes = 25;
 constexpr uint64_t kMaxDim = uint64_t{1} << 48;  // exclusive
@@ -85,11 +85,11 @@ void GgufParser::parse() {
         value_count, remaining(), kMaxValues);
   }
   for (uint64_t i = 0; i < value_count; ++i) key_value();
-  if (tensor_count > kMostTensors || tensor_count > remaining() / kMinTensorBytes) {
+  if (tensor_count > kMaxGgufTensors || tensor_count > remaining() / kMinTensorBytes) {
     fail(
         "announces {} tensors; the {} bytes that follow cannot describe them (at most {} are "
         "accepted).",
-        tensor_count, remaining(), kMostTensors);
+        tensor_count, remaining(), kMaxGgufTensors);
   }
   for (uint64_t i = 0; i < tensor_count; ++i) tensor_info();
   place_tensors();
@@ -182,8 +182,8 @@ uint64_t GgufParser::alignment() const {
 
 void GgufParser::tensor_info() {
   const std::string_view name = string("a tensor name");
-  if (name.empty() || name.size() > kMostNameBytes) {
-    fail("a tensor name has {} bytes; 1 to {} are possible: '{}'.", name.size(), kMostNameBytes,
+  if (name.empty() || name.size() > kMaxGgufNameBytes) {
+    fail("a tensor name has {} bytes; 1 to {} are possible: '{}'.", name.size(), kMaxGgufNameBytes,
          printable(name));
   }
   const std::string shown = printable(name);
