@@ -32,8 +32,7 @@ struct SwigluVectors {
     const F32 shifted = x * kLog2E + kRound;
     const F32 n = shifted - kRound;
     const F32 r = (x - n * kLn2High) - n * kLn2Low;
-    // e^r = 1 + r + r^2 * p(r) for |r| <= ln 2 / 2: Taylor's terms, the last ones bent to the
-    // range.
+    // e^r = 1 + r + r^2 * p(r) for |r| <= ln 2 / 2; the constants are those of Cephes' expf.
     F32 p = F32{} + 1.9875691500e-4F;
     p = p * r + 1.3981999507e-3F;
     p = p * r + 8.3334519073e-3F;
