@@ -9,6 +9,8 @@ from manuals import sentences
 from tasks.arithmetic import Arithmetic
 from tasks.copying import Copying
 from tasks.definitions import Definitions
+from tasks.facts import WORD_RELATIONS
+from tasks.far_copying import FarCopying
 from tasks.filler import Filler
 from tasks.lookup import Lookup
 from tasks.mixed import Mixed
@@ -69,7 +71,12 @@ POLISH = {"definitions": 0.35, "lookup_short": 0.12, "personal": 0.12, "copying"
 #: Shares for a short training with short rows that is to mend tool calls and to keep the rest.
 NAMES = {"tool_names": 0.6, "definitions": 0.14, "lookup_short": 0.06, "personal": 0.07, "copying": 0.02,
          "arithmetic": 0.05, "small_talk": 0.03, "mixed": 0.03}
-PHASES = {"easy": EASY, "polish": POLISH, "names": NAMES}
+
+#: Shares for a part of training that is to teach how to find words again far beyond the window.
+FAR = {"far_copying": 0.36, "lookup_words": 0.12, "lookup_short": 0.06, "lookup_long": 0.04, "copying": 0.05,
+       "definitions": 0.12, "tool_names": 0.1, "arithmetic": 0.06, "personal": 0.04, "small_talk": 0.02,
+       "mixed": 0.03}
+PHASES = {"easy": EASY, "polish": POLISH, "names": NAMES, "far": FAR}
 
 
 class Mixture:
@@ -85,21 +92,23 @@ class Mixture:
         arithmetic = Arithmetic()
         self.plain_text = PlainText(filler)
         self.tasks = (
-            ("definitions", 0.14, definitions),
-            ("lookup_short", 0.20, Lookup(filler, 40, 300, context)),
-            ("lookup_long", 0.20, Lookup(filler, 300, 0.93 * context, context)),
-            ("personal", 0.04, Personal((definitions, small_talk, arithmetic))),
-            ("copying", 0.11, copying),
-            ("arithmetic", 0.07, arithmetic),
-            ("tool_use", 0.15, ToolUse(small_talk, definitions)),
+            ("definitions", 0.12, definitions),
+            ("lookup_short", 0.12, Lookup(filler, 40, 300, context)),
+            ("lookup_long", 0.15, Lookup(filler, 300, 0.93 * context, context)),
+            ("lookup_words", 0.13, Lookup(filler, 150, 0.93 * context, context, WORD_RELATIONS)),
+            ("far_copying", 0.08, FarCopying(known, filler, 150, 0.42 * context)),
+            ("personal", 0.05, Personal((definitions, small_talk, arithmetic))),
+            ("copying", 0.05, copying),
+            ("arithmetic", 0.08, arithmetic),
+            ("tool_use", 0.06, ToolUse(small_talk, definitions)),
+            ("tool_names", 0.09, ToolUse(small_talk, definitions, any_shape, (1, 2))),
             ("small_talk", 0.02, small_talk),
-            ("mixed", 0.04, Mixed((definitions, small_talk, copying, arithmetic))),
-            ("plain_text", 0.03, self.plain_text),
+            ("mixed", 0.03, Mixed((definitions, small_talk, copying, arithmetic))),
+            ("plain_text", 0.02, self.plain_text),
         )
         if phase:
             shares = PHASES[phase]
             tasks = {name: task for name, _, task in self.tasks}
-            tasks["tool_names"] = ToolUse(small_talk, definitions, any_shape, (1, 2))
             self.tasks = tuple((name, shares[name], task) for name, task in tasks.items()
                                if name in shares)
 

@@ -151,6 +151,7 @@ def arguments():
     parser.add_argument("--out", required=True)
     parser.add_argument("--config", help="config.json to start from; default: the built-in shape")
     parser.add_argument("--start-from", help="released model whose weights the run begins with")
+    parser.add_argument("--anew", action="store_true", help="with --start-from: all phases of a run, not its descent only")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--seconds", type=float, help="of the whole program, start and export included")
     parser.add_argument("--batch", type=int, default=32)
@@ -169,6 +170,8 @@ def arguments():
         parser.error("give --steps or --seconds")
     if args.start_from and args.config:
         parser.error("--start-from has a config.json of its own: leave out --config")
+    if args.anew and not args.start_from:
+        parser.error("--anew says how to go on from a model: give --start-from, too")
     return args
 
 
@@ -277,7 +280,7 @@ def main():
     model, optimizer = build(args)
     corpus = Corpus(args.rows or Feed.capacity(args.data), args.length, args.device)
     trainer = Trainer(model, optimizer, corpus, args.batch, args.length, args.device)
-    trainer.continued = bool(args.start_from)
+    trainer.continued = bool(args.start_from) and not args.anew
     if args.device == "cuda" and not args.plain:
         choose_attention(model, args)
         trainer.set(torch.zeros(args.batch, dtype=torch.long), 0, 0.0)

@@ -32,7 +32,7 @@ class Relation:
     """A kind of fact: templates with {k} for the key and {v} for the value."""
 
     def __init__(self, name, key, value, subject, statements, questions):
-        self._name = name
+        self.name = name
         self._key = key
         self._value = value
         self._subject = subject
@@ -47,7 +47,7 @@ class Relation:
         statement = answer
         if rng.random() < 0.2:
             statement = _capital(rng.choice(self._statements).format(k=key, v=value))
-        return Fact((self._name, key), self._subject.format(k=key), statement, answer,
+        return Fact((self.name, key), self._subject.format(k=key), statement, answer,
                     tuple(question.format(k=key) for question in self._questions))
 
 
@@ -140,3 +140,7 @@ RELATIONS = (
              ("the value of {k} is {v}.", "{k} = {v}."),
              ("What is the value of {k}?", "value of {k}?")),
 )
+
+#: Facts whose answer is a word of many, not digits.
+WORD_RELATIONS = tuple(relation for relation in RELATIONS if relation.name in {
+    "home", "job", "color", "favorite", "place", "owner", "friend", "pet", "secret"})

@@ -19,9 +19,10 @@ class Lookup:
     #: About what a question, a thought and an answer take.
     TOKENS_A_QUESTION = 45
 
-    def __init__(self, filler: Filler, low, high, context):
-        """`context`: what text and questions may take together."""
+    def __init__(self, filler: Filler, low, high, context, relations=RELATIONS):
+        """`context`: what text and questions may take together; `relations`: kinds of facts."""
         self._filler = filler
+        self._relations = relations
         self._low = low
         self._high = high
         self._context = context
@@ -60,7 +61,8 @@ class Lookup:
         """(facts, text with them and filler in random order)"""
         share = rng.choice((0.0, 0.1, 0.25, 0.5, 1.0))
         single = rng.randint(1, 3)  # facts in all if the share is 0
-        relations = rng.sample(RELATIONS, rng.choice((1, 2, 4, len(RELATIONS))))
+        number = min(rng.choice((1, 2, 4, 99)), len(self._relations))
+        relations = rng.sample(self._relations, number)
         facts = {}
         parts = []
         size = 0
