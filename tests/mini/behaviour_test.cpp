@@ -72,24 +72,29 @@ TEST_F(MiniBehaviour, FindsFactsInItsContext) {
 }
 
 TEST_F(MiniBehaviour, FindsFactsAtTheTrainedLength) {
-  expect_share(examine_lookup(examinee(), papers(), 1800, LookupValues::numbers, {.limit = 10}),
+  for (const LookupValues values : {LookupValues::numbers, LookupValues::words}) {
+    expect_share(examine_lookup(examinee(), papers(), 1800, values, {.limit = 20}), 0.9);
+  }
+}
+
+TEST_F(MiniBehaviour, FindsWordsFarBeyondTheTrainedLength) {
+  expect_share(examine_lookup(examinee(), papers(), 16384, LookupValues::words, {.limit = 10}),
                0.9);
 }
 
 TEST_F(MiniBehaviour, RemembersWhatTheUserSaid) {
-  expect_share(examine_memory(examinee(), papers(), {.limit = 40}), 0.8);
+  expect_share(examine_memory(examinee(), papers(), {.limit = 40}), 0.95);
 }
 
 TEST_F(MiniBehaviour, CallsToolsItHasNotSeen) {
   const ToolScores scores = examine_tools(examinee(), papers(), {.limit = 40});
-  expect_share(scores.valid_snake_case, 0.88);
-  expect_share(scores.valid, 0.8);
-  expect_share(scores.right, 0.8);
+  expect_share(scores.valid, 0.95);
+  expect_share(scores.right, 0.9);
 }
 
 TEST_F(MiniBehaviour, CallsToolsAfterThinking) {
   const ToolScores scores = examine_tools(examinee(), papers(), {.limit = 20, .thinking = true});
-  expect_share(scores.valid_snake_case, 0.85);
+  expect_share(scores.valid, 0.9);
 }
 
 TEST_F(MiniBehaviour, CalculatesBetterWhenItThinks) {

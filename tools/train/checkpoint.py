@@ -116,7 +116,7 @@ def decode(raw, name):
 # ---- Models ----
 
 
-def _places(model):
+def places(model):
     """(released name, parameter key, index, kind) of every released tensor."""
     c = model.config
     for stack in model.parameters.stacks.values():
@@ -136,7 +136,7 @@ def _places(model):
 def export(model, path):
     """Writes model.safetensors in the released format; returns its size."""
     tensors = {}
-    for name, stack, index in sorted(_places(model), key=lambda p: p[0]):
+    for name, stack, index in sorted(places(model), key=lambda p: p[0]):
         tensors.update(encode(name, model.parameters.value(stack.key)[index], stack.kind))
     write_safetensors(path, tensors)
     return sum(v.nbytes for _, v in tensors.values())
@@ -147,7 +147,7 @@ def load(model, path):
     raw = read_safetensors(path)
     model.parameters.tie = 0
     with torch.no_grad():
-        for name, stack, index in _places(model):
+        for name, stack, index in places(model):
             parameter = model.parameters.tensor(stack.key)
             value = decode(raw, name)
             target = parameter[index]

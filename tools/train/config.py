@@ -41,13 +41,15 @@ class Config:
     num_experts_per_tok: int = 2
     routed_scaling_factor: float = 1.5
     sliding_window: int = 128
-    compress_ratios: list = field(default_factory=lambda: [0, 2, 2, 2, 1, 1, 1, 1, 0, 0])
-    kv_source_layer_ids: list = field(default_factory=lambda: [1, 4])
-    index_source_layer_ids: list = field(default_factory=lambda: [1, 3, 4, 6])
+    # The stream of ratio 1 begins where the heads that find words again stand (layers 6 and 7): its rows hold
+    # what the five layers before found out about a word's neighbours. From layer 4 on, only digits were found.
+    compress_ratios: list = field(default_factory=lambda: [0, 2, 2, 2, 2, 2, 1, 1, 0, 0])
+    kv_source_layer_ids: list = field(default_factory=lambda: [1, 6])
+    index_source_layer_ids: list = field(default_factory=lambda: [1, 3, 6, 7])
     index_n_heads: int = 4
     index_head_dim: int = 32
     index_topk: int = 64
-    candidate_source_layer_id: int = 4
+    candidate_source_layer_id: int = 6
     candidate_topk_blocks: int = 64
     candidate_block_size: int = 8
     hc_mult: int = 4

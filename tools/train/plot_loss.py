@@ -1,4 +1,7 @@
-"""Draws a training log (JSON lines) as an SVG of loss curves."""
+"""Draws training logs (JSON lines), one run after the other, as an SVG of loss curves.
+
+    python3 tools/train/plot_loss.py log.jsonl [log.jsonl ...] loss.svg
+"""
 
 import json
 import math
@@ -68,8 +71,19 @@ def draw(rows, keys=("loss", "draft", "index"), points=400):
     return "\n".join(out) + "\n</svg>\n"
 
 
+def read(paths):
+    """The records of several logs; the tokens of a run count on from those of the run before."""
+    records, before = [], 0
+    for path in paths:
+        with open(path, encoding="utf-8") as log:
+            run = [r for r in map(json.loads, log) if "loss" in r]
+        records += [{**r, "tokens": r["tokens"] + before} for r in run]
+        before = records[-1]["tokens"]
+    return records
+
+
 if __name__ == "__main__":
-    with open(sys.argv[1], encoding="utf-8") as log:
-        records = [json.loads(line) for line in log]
-    with open(sys.argv[2], "w", encoding="utf-8") as svg:
-        svg.write(draw([r for r in records if "loss" in r]))
+    if len(sys.argv) < 3:
+        sys.exit("usage: plot_loss.py log.jsonl [log.jsonl ...] loss.svg")
+    with open(sys.argv[-1], "w", encoding="utf-8") as svg:
+        svg.write(draw(read(sys.argv[1:-1])))

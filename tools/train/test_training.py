@@ -20,6 +20,7 @@ import phases
 from checkpoint import decode, export, load, load_masters, load_slim, read_safetensors, save_slim
 from config import Config
 from model import Model
+from move_streams import moved
 from quantize import quantize_weight
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -113,6 +114,25 @@ class TrainingTest(unittest.TestCase):
             self.assertEqual(model.parameters.tie, again.parameters.tie)
             head = quantize_weight(model.parameters.value("head"), "bf16")
             self.assertLess((again.parameters.value("head") - head).abs().max(), 1e-6)
+
+    def test_a_moved_stream_begins_as_the_window_of_its_layer(self):
+        with tempfile.TemporaryDirectory() as root:
+            write_inputs(root)
+            config, weights = small_config(), f"{root}/model.safetensors"
+            model = Model(config, list(range(29)), seed=3)
+            export(model, weights)
+            config = small_config()
+            config.compress_ratios = [0, 2, 2, 1, 1, 1, 1, 1, 0, 0]
+            config.kv_source_layer_ids, config.index_source_layer_ids = [1, 3], [1, 3, 6, 7]
+            config.candidate_source_layer_id = 3
+            after, new = moved(config, f"{root}/tokenizer.json", weights)
+            self.assertEqual({name.split(".")[1] for name in new}, {"3"})
+            w = after.weights()
+            self.assertTrue(torch.equal(w["layers.3."]["attn.compressor.wkv"], w["layers.3."]["attn.wkv"].bfloat16().float()))
+            load(model, weights)
+            kept = model.weights()
+            for key in ("attn.wkv", "attn.indexer.wq_b", "ffn.experts.w1"):
+                self.assertTrue(torch.equal(w["layers.6."][key], kept["layers.6."][key]), key)
 
     def test_a_run_that_goes_on_reads_and_rounds_as_released(self):
         for fraction in (0.0, 0.5, 1.0):
