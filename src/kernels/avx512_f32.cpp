@@ -19,6 +19,12 @@ LETHE_AVX512_INLINE __mmask16 first_lanes(int64_t count) noexcept {
 LETHE_AVX512_INLINE __m512 add_product(__m512 sums, __m512 a, __m512 b) noexcept {
   return _mm512_add_ps(sums, _mm512_mul_ps(a, b));
 }
+LETHE_AVX512_INLINE __m256i bits_at(const void* bf16) noexcept {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(bf16));
+}
+LETHE_AVX512_INLINE __m512 widen_bf16(__m256i bits) noexcept {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
 /// Dots of kCount vectors of numbers with one; lanes past the end add +0.
 template <int kCount>
 LETHE_AVX512_INLINE void dots(const float* const* a, const float* b, int64_t n,
@@ -59,6 +65,29 @@ void row_dot(const WeightRow& row, int64_t n, const Activation* tokens, int64_t 
     dots<kTogether>(x, w, n, out + t);
   }
   for (; t < num_tokens; ++t) dots<1>(&tokens[t].f32, w, n, out + t);
+}
+
+/// Row by row, as they lie in memory.
+void bf16_rows_with_f32(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
+                        float* out) noexcept {
+  constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are read
+  for (int64_t r = 0; r < num_rows; ++r) {
+    const std::byte* w = rows[r].data;
+    __m512 sums = _mm512_setzero_ps();
+    int64_t i = 0;
+    for (; i + 2 * kPiece <= n; i += 2 * kPiece, w += 4 * kPiece) {
+      __builtin_prefetch(w + kAhead);
+      sums = add_product(sums, widen_bf16(bits_at(w)), _mm512_loadu_ps(token.f32 + i));
+      sums = add_product(sums, widen_bf16(bits_at(w + 2 * kPiece)),
+                         _mm512_loadu_ps(token.f32 + i + kPiece));
+    }
+    for (; i < n; i += kPiece, w += 2 * kPiece) {
+      const __mmask16 rest = first_lanes(n - i < kPiece ? n - i : kPiece);
+      sums = add_product(sums, widen_bf16(_mm256_maskz_loadu_epi16(rest, w)),
+                         _mm512_maskz_loadu_ps(rest, token.f32 + i));
+    }
+    out[r] = sum_lanes(sums);
+  }
 }
 
 void fma_row_f32(float* acc, const float* x, float s, int64_t n) noexcept {
@@ -121,9 +150,8 @@ struct Bf16Row {
   static constexpr int64_t kStep = 16;
   LETHE_AVX512_INLINE static void decode(const WeightRow& row, int64_t column, int64_t count,
                                          __m512* out) noexcept {
-    const __m256i v =
-        _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16), row.data + 2 * column);
-    out[0] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16));
+    out[0] = widen_bf16(
+        _mm256_maskz_loadu_epi16(first_lanes(count < 16 ? count : 16), row.data + 2 * column));
   }
 };
 struct F16Row {
@@ -232,6 +260,7 @@ void install_avx512_f32(KernelTable& table) noexcept {
   table.fma_row_f32 = fma_row_f32;
   table.fma_rows_f32 = fma_rows_f32;
   table.row_dot[static_cast<size_t>(Encoding::F32)] = row_dot;
+  table.bf16_rows_with_f32 = bf16_rows_with_f32;
   const auto set_tile = [&table](Encoding encoding, PackRows pack_rows, int64_t scale_multiple) {
     table.tile[static_cast<size_t>(encoding)] = {.group_bytes = 2 * kPieceFloats * 4,
                                                  .scale_multiple = scale_multiple,

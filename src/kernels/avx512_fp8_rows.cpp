@@ -12,6 +12,7 @@ namespace {
 using quant::Encoding;
 
 constexpr int64_t kChunk = 4096;  // columns whose activations are widened at a time
+constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are read
 
 /// Adds `count` elements from a column on, up to 64; x: f32, of that column on.
 LETHE_AVX512_INLINE __m512 add64(const WeightRow& row, const ScaleTiles& tiles, int64_t column,
@@ -38,7 +39,10 @@ void add_columns(const WeightRow& row, int64_t begin, int64_t end, const float* 
   __m512 sums = _mm512_load_ps(lanes);
   const ScaleTiles tiles(row);
   int64_t i = begin;
-  for (; i + 64 <= end; i += 64) sums = add64(row, tiles, i, 64, x + (i - begin), sums);
+  for (; i + 64 <= end; i += 64) {
+    __builtin_prefetch(row.data + i + kAhead);  // past the row is the next one
+    sums = add64(row, tiles, i, 64, x + (i - begin), sums);
+  }
   if (i < end) sums = add64(row, tiles, i, end - i, x + (i - begin), sums);
   _mm512_store_ps(lanes, sums);
 }

@@ -11,8 +11,9 @@ namespace {
 
 using quant::Encoding;
 
-constexpr int kRows = 4;        // whose sums share a vector
-constexpr int64_t kChunk = 16;  // steps whose activations are prepared at a time
+constexpr int kRows = 4;          // whose sums share a vector
+constexpr int64_t kChunk = 16;    // steps whose activations are prepared at a time
+constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are read
 
 /// A token's activations of one step, in the order of a format.
 template <typename Format>
@@ -161,6 +162,16 @@ template <typename Format>
       _mm512_mask_mov_ps(_mm512_set1_ps(-0.0F), present, group_values<Format>(padded.step(), x));
 }
 
+/// Asks for what lies kAhead of a step; past its row is the next, past the matrix it does no harm.
+template <typename Format>
+LETHE_AVX512_INLINE void prefetch(const WideStep& step) noexcept {
+  constexpr int64_t kLine = 64;
+#pragma GCC unroll 16
+  for (int64_t byte = 0; byte < 2 * Format::kStepBytes; byte += kLine) {
+    __builtin_prefetch(step.data + kAhead + byte);
+  }
+}
+
 /// Steps [first, first + whole) of all rows, and a partial one of `rest` groups after them. Row by
 /// row, as they lie in memory: the values of a few wait in the cache until they are added.
 template <typename Format>
@@ -174,7 +185,9 @@ void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t w
     for (int64_t r = 0; r < count; ++r) {
       const WeightRow& row = rows[begin + r];
       for (int64_t s = 0; s < whole; ++s) {
-        values[s][r] = group_values<Format>(step_at<Format>(row, first + s), x.steps[s]);
+        const WideStep step = step_at<Format>(row, first + s);
+        prefetch<Format>(step);
+        values[s][r] = group_values<Format>(step, x.steps[s]);
       }
       if (rest != 0)
         tail_values<Format>(row, first + whole, rest, x.steps[whole], &values[whole][r]);

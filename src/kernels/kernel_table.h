@@ -51,7 +51,10 @@ struct KernelTable {
   /// The same for several rows with one token; null where nothing is gained by taking rows
   /// together.
   RowsDot rows_dot[quant::kNumEncodings];
-  /// The same for many rows with many tokens, where the set has it.
+  /// out[r] = dot of bf16 row r, decoded as decode_row does, with the token's f32: the bits of
+  /// row_dot[F32] of the decoded row. Null: decode first.
+  RowsDot bf16_rows_with_f32;
+  /// Many rows with many tokens, as row_dot, where the set has it.
   TileKernel tile[quant::kNumEncodings];
 
   /// The indexer's scores of keys as they are stored (index_scores.h).

@@ -125,10 +125,31 @@ void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
   }
 }
 
+/// Rows as they are stored, with one token after the other.
+void dot_by_token(const Product& p, kernels::RowsDot rows_dot, int64_t begin, int64_t end,
+                  float* out, int64_t out_stride) {
+  kernels::WeightRow rows[kRowBlock];
+  for (int64_t first = begin; first < end; first += kRowBlock) {
+    const int64_t count = std::min(kRowBlock, end - first);
+    for (int64_t r = 0; r < count; ++r) rows[r] = kernels::weight_row(p.w.weight, first + r);
+    for (size_t t = 0; t < p.tokens.size(); ++t) {
+      rows_dot(rows, count, p.w.in_features(), p.tokens[t],
+               out + (first - begin) + static_cast<int64_t>(t) * out_stride);
+    }
+  }
+}
+
 /// The dot products of f32 rows, with each weight row decoded to one.
 void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride) {
   const int64_t n = p.w.in_features();
   const bool stored = p.w.weight.encoding == quant::Encoding::F32;
+  const kernels::RowsDot bf16_rows = p.w.weight.encoding == quant::Encoding::BF16
+                                         ? p.device.kernels().bf16_rows_with_f32
+                                         : nullptr;
+  if (p.tiles == nullptr && bf16_rows != nullptr) {
+    dot_by_token(p, bf16_rows, begin, end, out, out_stride);
+    return;
+  }
   constexpr auto kF32 = static_cast<size_t>(quant::Encoding::F32);
   constexpr int64_t kBlock = 16;
   kernels::WeightRow rows[kBlock];
@@ -154,11 +175,15 @@ void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int6
   }
 }
 
-/// Dots of the rows as they are stored with activations in the form their kernel reads.
+/// Dot products of the rows as they are stored with activations in the form their kernel reads.
 void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64_t out_stride,
                  NextRows next) {
   const auto encoding = static_cast<size_t>(p.w.weight.encoding);
   const kernels::KernelTable& kernels = p.device.kernels();
+  if (p.tiles == nullptr && kernels.rows_dot[encoding] != nullptr) {
+    dot_by_token(p, kernels.rows_dot[encoding], begin, end, out, out_stride);
+    return;
+  }
   const int64_t at_once = kernels.tile[encoding].rows_at_once;
   Prefetch prefetch(next, (end - begin + at_once - 1) / at_once *
                               tiles_for(static_cast<int64_t>(p.tokens.size())));
@@ -170,11 +195,6 @@ void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64
     if (p.tiles != nullptr) {
       dot_by_tiles(p, kernels.tile[encoding], {rows, static_cast<size_t>(count)}, to, out_stride,
                    prefetch);
-    } else if (kernels.rows_dot[encoding] != nullptr) {
-      for (size_t t = 0; t < p.tokens.size(); ++t) {
-        kernels.rows_dot[encoding](rows, count, p.w.in_features(), p.tokens[t],
-                                   to + static_cast<int64_t>(t) * out_stride);
-      }
     } else {
       dot_by_rows(p, kernels.row_dot[encoding], {rows, static_cast<size_t>(count)}, to, out_stride);
     }
@@ -252,7 +272,7 @@ void Product::rows_as_given(int64_t begin, int64_t end, float* out, int64_t out_
 }
 
 int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t tokens) {
-  constexpr int64_t kWorkPerPiece = 1 << 17;  // multiply-adds
+  constexpr int64_t kWorkPerPiece = 1 << 19;  // multiply-adds; a new place in memory costs a wait
   constexpr int64_t kPiecesPerThread = 4;
   const int64_t share = rows / (kPiecesPerThread * int64_t{device.team().size()});
   if (tokens >= kLeastForTiles) {

@@ -227,6 +227,29 @@ TEST(KernelSetDots, GiveTheScalarBits) {
   }
 }
 
+TEST(KernelSetDots, Bf16RowsWithF32GiveTheBitsOfDecodedOnes) {
+  for (const int64_t n : {1, 7, 15, 16, 17, 31, 32, 33, 64, 257, 1000, 4096}) {
+    const OwnedWeight w = random_weight(Encoding::BF16, 19, n, static_cast<uint32_t>(n) + 70);
+    const std::vector<float> x = random_values(n, 71);
+    const Activation token{.f32 = x.data()};
+    std::vector<WeightRow> rows;
+    std::vector<float> expected;
+    for (int64_t r = 0; r < w.weight.rows; ++r) {
+      std::vector<float> decoded(static_cast<size_t>(n));
+      quant::decode_row(w.weight, r, decoded.data());
+      rows.push_back(weight_row(w.weight, r));
+      expected.push_back(scalar_kernels().dot_f32(decoded.data(), x.data(), n));
+    }
+    for (const KernelTable* set : sets_with_emulated_amx()) {
+      if (set->bf16_rows_with_f32 == nullptr) continue;
+      SCOPED_TRACE(std::string(set->name) + ", n = " + std::to_string(n));
+      std::vector<float> out(rows.size());
+      set->bf16_rows_with_f32(rows.data(), static_cast<int64_t>(rows.size()), n, token, out.data());
+      EXPECT_TRUE(same(expected, out));
+    }
+  }
+}
+
 TEST(KernelSetFmaRows, GiveTheScalarBits) {
   for (const KernelTable* set : runnable_sets()) {
     for (int64_t n = 0; n < 40; ++n) {
