@@ -28,9 +28,11 @@ class MachineProbe {
   /// `kernels`: the set whose dot products are measured.
   MachineProbe(ThreadTeam& team, const kernels::KernelTable& kernels);
 
-  /// What it gives now; takes about a fifth of a second.
+  /// What it gives now; takes about a quarter of a second.
   MachineLimits measure();
-  /// Of that, the bandwidth of memory alone, GB/s.
+  /// Of that, the bandwidth of memory alone, GB/s: the best of a few tries.
+  double best_read_gb_s();
+  /// Of one try.
   double read_gb_s();
 
  private:
