@@ -17,6 +17,7 @@ from schedule import Schedule
 from special_tokens import BOS, EOS
 from tasks.arithmetic import random_sum
 from tasks.definitions import HELD_OUT_QUESTIONS, QUESTIONS
+from tasks.far_copying import FarCopying
 from tasks.filler import Filler
 from tasks.lookup import Lookup
 from tasks.tools import USUAL, Tool, any_shape, camel_case, distinct_tools, is_held_out, pascal_case
@@ -72,6 +73,29 @@ class Lookups(unittest.TestCase):
         learned = "".join(chr(i // 2) for i, w in zip(ids, weights) if w == LEARNED)
         self.assertTrue(learned.endswith(EOS))
         self.assertNotIn("Sentence", learned)
+
+
+class FarCopies(unittest.TestCase):
+    def test_every_answer_was_given_and_stands_far_back(self):
+        texts = [("sentence", f"Sentence {n} says nothing of {n * n}.") for n in range(100)]
+        vocabulary = [f"{a}{b}" for a in "bdfglm" for b in ("ank", "oor", "ill", "est")]
+        task = FarCopying(vocabulary, Filler(texts), 150, 860)
+        rng = random.Random(11)
+        for _ in range(200):
+            messages = task.make(rng)["messages"]
+            told = next(m["content"] for m in messages if m["role"] == "user")
+            answers = [m["content"] for m in messages if m["role"] == "assistant"]
+            if len(answers) == 1:  # told and asked in one message
+                told, _, _ = told.rpartition("\n\n")
+            else:
+                answers = answers[1:]
+            self.assertGreater(len(told) / FarCopying.CHARACTERS_A_TOKEN, 100)
+            for answer in answers:
+                if answer.startswith("After ") and " comes " in answer:
+                    first, second = answer[len("After "):-1].split(" comes ")
+                    self.assertIn(f"{first}, {second}", told)
+                elif answer not in told:
+                    self.assertIn(answer.rstrip("."), told)
 
 
 def plain(name):
