@@ -296,7 +296,12 @@ TEST_F(CheckpointFile, OpensManyTensorsQuickly) {
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   EXPECT_TRUE(checkpoint.find("layers.15.ffn.experts.999.w3.weight"));
   RecordProperty("cpu_seconds", std::to_string(seconds));
-  EXPECT_LT(seconds, 2.0);  // several times what it takes, for the builds with sanitizers
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  constexpr double kMost = 12;  // 2.4 were seen on a slow machine
+#else
+  constexpr double kMost = 2;
+#endif
+  EXPECT_LT(seconds, kMost);
 }
 
 }  // namespace
