@@ -228,6 +228,9 @@ TEST(KernelSetDots, GiveTheScalarBits) {
 }
 
 TEST(KernelSetDots, Bf16RowsWithF32GiveTheBitsOfDecodedOnes) {
+  const auto sets = sets_with_emulated_amx();
+  const auto has_it = [](const KernelTable* set) { return set->bf16_rows_with_f32 != nullptr; };
+  if (std::ranges::none_of(sets, has_it)) GTEST_SKIP() << "no set here has such a kernel";
   for (const int64_t n : {1, 7, 15, 16, 17, 31, 32, 33, 64, 257, 1000, 4096}) {
     const OwnedWeight w = random_weight(Encoding::BF16, 19, n, static_cast<uint32_t>(n) + 70);
     const std::vector<float> x = random_values(n, 71);
@@ -240,8 +243,8 @@ TEST(KernelSetDots, Bf16RowsWithF32GiveTheBitsOfDecodedOnes) {
       rows.push_back(weight_row(w.weight, r));
       expected.push_back(scalar_kernels().dot_f32(decoded.data(), x.data(), n));
     }
-    for (const KernelTable* set : sets_with_emulated_amx()) {
-      if (set->bf16_rows_with_f32 == nullptr) continue;
+    for (const KernelTable* set : sets) {
+      if (!has_it(set)) continue;
       SCOPED_TRACE(std::string(set->name) + ", n = " + std::to_string(n));
       std::vector<float> out(rows.size());
       set->bf16_rows_with_f32(rows.data(), static_cast<int64_t>(rows.size()), n, token, out.data());

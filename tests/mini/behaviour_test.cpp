@@ -88,12 +88,14 @@ TEST_F(MiniBehaviour, RemembersWhatTheUserSaid) {
 
 TEST_F(MiniBehaviour, CallsToolsItHasNotSeen) {
   const ToolScores scores = examine_tools(examinee(), papers(), {.limit = 40});
+  expect_share(scores.valid_snake_case, 0.95);
   expect_share(scores.valid, 0.95);
   expect_share(scores.right, 0.9);
 }
 
 TEST_F(MiniBehaviour, CallsToolsAfterThinking) {
   const ToolScores scores = examine_tools(examinee(), papers(), {.limit = 20, .thinking = true});
+  expect_share(scores.valid_snake_case, 0.9);
   expect_share(scores.valid, 0.9);
 }
 
