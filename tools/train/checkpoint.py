@@ -142,15 +142,17 @@ def export(model, path):
     return sum(v.nbytes for _, v in tensors.values())
 
 
-def load(model, path):
-    """Fills the parameters with the values of a released model.safetensors."""
+def load(model, path, value_of=decode):
+    """Fills the parameters with the values of a released model.safetensors. value_of(raw, name): the
+    value of a tensor; None: it stays as it is."""
     raw = read_safetensors(path)
     model.parameters.tie = 0
     with torch.no_grad():
         for name, stack, index in places(model):
-            parameter = model.parameters.tensor(stack.key)
-            value = decode(raw, name)
-            target = parameter[index]
+            value = value_of(raw, name)
+            if value is None:
+                continue
+            target = model.parameters.tensor(stack.key)[index]
             assert value.shape == target.shape, (name, value.shape, target.shape)
             target.copy_(value)
 

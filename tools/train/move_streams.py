@@ -12,9 +12,7 @@ import argparse
 import os
 import shutil
 
-import torch
-
-from checkpoint import decode, export, places, read_safetensors
+from checkpoint import decode, export, load, places, read_safetensors
 from config import Config
 from engram import token_map
 from model import Model
@@ -36,17 +34,9 @@ def beginning(raw, name):
 def moved(config, tokenizer, weights, seed=1):
     """A model of shape `config` with the weights of a released one; and the names that are new."""
     model = Model(config, token_map(tokenizer), seed)
-    model.parameters.tie = 0
-    raw = read_safetensors(weights)
-    new = []
-    with torch.no_grad():
-        for name, stack, index in places(model):
-            value = beginning(raw, name)
-            if value is not None:
-                model.parameters.tensor(stack.key)[index].copy_(value)
-            if name not in raw:
-                new.append(name)
-    return model, new
+    load(model, weights, beginning)
+    old = read_safetensors(weights)
+    return model, [name for name, _, _ in places(model) if name not in old]
 
 
 def _numbers(text):

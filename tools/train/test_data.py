@@ -18,7 +18,7 @@ from special_tokens import BOS, EOS
 from tasks.arithmetic import random_sum
 from tasks.definitions import HELD_OUT_QUESTIONS, QUESTIONS
 from tasks.far_copying import FarCopying
-from tasks.filler import Filler
+from tasks.filler import CHARACTERS_A_TOKEN, Filler
 from tasks.lookup import Lookup
 from tasks.tools import USUAL, Tool, any_shape, camel_case, distinct_tools, is_held_out, pascal_case
 from wordnet import first_gloss
@@ -89,7 +89,7 @@ class FarCopies(unittest.TestCase):
                 told, _, _ = told.rpartition("\n\n")
             else:
                 answers = answers[1:]
-            self.assertGreater(len(told) / FarCopying.CHARACTERS_A_TOKEN, 100)
+            self.assertGreater(len(told) / CHARACTERS_A_TOKEN, 100)
             for answer in answers:
                 if answer.startswith("After ") and " comes " in answer:
                     first, second = answer[len("After "):-1].split(" comes ")

@@ -6,6 +6,7 @@ token, what only the compressed rows still hold."""
 import word_lists as words
 from chat import Chat
 from tasks.facts import acknowledgement
+from tasks.filler import CHARACTERS_A_TOKEN, random_size
 
 _REPEAT = ("Repeat the words.", "Repeat them.", "Say all of them again.", "What are the words?",
            "Copy the list.", "List them again.")
@@ -16,8 +17,6 @@ _VALUES = ("What is {k}?", "{k}?", "What belongs to {k}?", "Tell me {k}.")
 
 class FarCopying:
     """Lists, pairs and texts of about `low` to `high` tokens."""
-
-    CHARACTERS_A_TOKEN = 3.1
 
     def __init__(self, vocabulary, filler, low, high):
         """`vocabulary`: words to take, common ones."""
@@ -31,8 +30,8 @@ class FarCopying:
         """A chat about one list, text or table."""
         chat = Chat(rng)
         kinds, weights = zip(*self._exercises)
-        tokens = self._low * (self._high / self._low) ** rng.random()
-        rng.choices(kinds, weights)[0](chat, rng, tokens * self.CHARACTERS_A_TOKEN)
+        tokens = random_size(rng, self._low, self._high)
+        rng.choices(kinds, weights)[0](chat, rng, tokens * CHARACTERS_A_TOKEN)
         return chat.request()
 
     def _word(self, rng):

@@ -1,5 +1,13 @@
 """Sentences that say nothing about what will be asked, and plain text to learn language from."""
 
+#: About, in what the tasks write.
+CHARACTERS_A_TOKEN = 3.1
+
+
+def random_size(rng, low, high):
+    """A number from low to high, each doubling as likely as the next."""
+    return low * (high / low) ** rng.random()
+
 
 class Filler:
     """Texts of WordNet and of manuals."""

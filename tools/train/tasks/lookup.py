@@ -2,7 +2,7 @@
 
 from chat import Chat
 from tasks.facts import RELATIONS, acknowledgement
-from tasks.filler import Filler
+from tasks.filler import CHARACTERS_A_TOKEN, Filler, random_size
 
 _INTRODUCTIONS = ("Read this text.", "Here is a text.", "Read the following notes.", "Notes:",
                   "Remember these facts.", "This is what we know:", "Text:", "Please read this.")
@@ -15,7 +15,6 @@ _FILES = ("notes.txt", "facts.txt", "list.md", "data.txt", "README.md", "story.t
 class Lookup:
     """Texts of about `low` to `high` tokens, single facts up to facts only."""
 
-    CHARACTERS_A_TOKEN = 3.1
     #: About what a question, a thought and an answer take.
     TOKENS_A_QUESTION = 45
 
@@ -29,8 +28,8 @@ class Lookup:
 
     def make(self, rng):
         """A chat about one text."""
-        tokens = self._low * (self._high / self._low) ** rng.random()
-        facts, text = self._text(rng, tokens * self.CHARACTERS_A_TOKEN)
+        tokens = random_size(rng, self._low, self._high)
+        facts, text = self._text(rng, tokens * CHARACTERS_A_TOKEN)
         questions = min(rng.randint(2, 6) + int(tokens / 80),
                         int((self._context - 100 - tokens) / self.TOKENS_A_QUESTION))
         asked = rng.sample(facts, min(len(facts), max(1, questions)))
@@ -61,8 +60,7 @@ class Lookup:
         """(facts, text with them and filler in random order)"""
         share = rng.choice((0.0, 0.1, 0.25, 0.5, 1.0))
         single = rng.randint(1, 3)  # facts in all if the share is 0
-        number = min(rng.choice((1, 2, 4, 99)), len(self._relations))
-        relations = rng.sample(self._relations, number)
+        relations = rng.sample(self._relations, rng.choice((1, 2, 4, len(self._relations))))
         facts = {}
         parts = []
         size = 0
