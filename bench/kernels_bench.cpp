@@ -109,21 +109,24 @@ struct Tokens {
       : batch(lethe::kernels::activation_format(encoding), x.data(), count, kColumns, kColumns) {
     tiles.reset(batch.format(), (count + kTileTokens - 1) / kTileTokens, kColumns);
     for (int64_t t = 0; t < count; ++t) tiles.add(t / kTileTokens, batch[t]);
-    tiles.fill(0, tiles.size());
+    tiles.fill(lethe::kernels::kernel_table(), 0, tiles.size());
   }
 };
 
 /// Blocks of rows, as operations take them: packed once for all tiles.
 void dot_tiles(const TileKernel& kernel, const std::vector<WeightRow>& rows, const Tokens& tokens,
                float* out) {
-  constexpr int64_t kPanels = 4;
+  constexpr int64_t kPanelBytes = 512 << 10;
   static std::vector<std::byte> buffer;
   const int64_t panel_bytes = kernel.panel_bytes(kColumns);
-  buffer.resize(static_cast<size_t>(kPanels * panel_bytes) + 64);
+  const int64_t together = kernel.rows_at_once / kPanelRows;
+  const int64_t panels_at_once =
+      std::max<int64_t>(1, kPanelBytes / panel_bytes / together) * together;
+  buffer.resize(static_cast<size_t>(panels_at_once * panel_bytes) + 64);
   std::byte* panels = buffer.data() + (64 - reinterpret_cast<uintptr_t>(buffer.data()) % 64);
   const auto count = static_cast<int64_t>(rows.size());
-  for (int64_t begin = 0; begin < count; begin += kPanels * kPanelRows) {
-    const int64_t end = std::min(begin + kPanels * kPanelRows, count);
+  for (int64_t begin = 0; begin < count; begin += panels_at_once * kPanelRows) {
+    const int64_t end = std::min(begin + panels_at_once * kPanelRows, count);
     for (int64_t r = begin, p = 0; r < end; r += kPanelRows, ++p) {
       kernel.pack(rows.data() + r, std::min(kPanelRows, end - r), kColumns,
                   panels + p * panel_bytes);

@@ -21,6 +21,7 @@ constexpr int kTokenHalfTile = 5;    // 16 tokens x 16 columns
 constexpr int kRowHalfTiles = 6;     // 4 times 4 columns x 16 rows
 constexpr int64_t kTokenBytes = 32;  // from token to token of an Int8TileGroup
 constexpr int64_t kVectorBytes = 64;
+constexpr int kMostTilePanels = 2;
 
 constexpr TileConfig kInt8Tiles = [] {
   TileConfig config;
@@ -30,7 +31,7 @@ constexpr TileConfig kInt8Tiles = [] {
   };
   shape(kTokenTile, kTileTokens, kGroup);
   shape(kTokenHalfTile, kTileTokens, kGroup / 2);
-  for (int p = 0; p < kMostPanels; ++p) {
+  for (int p = 0; p < kMostTilePanels; ++p) {
     shape(kSumTiles + p, kTileTokens, 4 * kPanelRows);
     shape(kRowTiles + p, kCodeVectors, 4 * kPanelRows);
     shape(kRowHalfTiles + p, kCodeVectors / 2, 4 * kPanelRows);
@@ -43,6 +44,7 @@ template <typename Tiles>
 class TileProducts {
  public:
   static constexpr int kOffset = 0;
+  static constexpr int kMostPanels = kMostTilePanels;
   static constexpr int64_t kBlockGroups = 4;
 
   TileProducts() noexcept { tiles_.configure(kInt8Tiles); }
@@ -102,7 +104,7 @@ class TileProducts {
   }
 
   Tiles tiles_;
-  alignas(64) Sums sums_[kBlockGroups][2][kMostPanels];  // of a group or its halves
+  alignas(64) Sums sums_[kBlockGroups][2][kMostTilePanels];  // of a group or its halves
 };
 
 }  // namespace

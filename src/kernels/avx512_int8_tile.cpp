@@ -33,11 +33,13 @@ LETHE_AVX512_INLINE void add_products(const std::byte* const* panels, const int8
   }
 }
 
-/// By vpdpbusd. A token's 4 codes are broadcast to all lanes and serve both panels; a sum starts at
-/// -128 times the token's sum of codes, so that it ends as that of signed products.
+/// By vpdpbusd. A token's 4 codes are broadcast to all lanes and serve all panels; a sum starts at
+/// -128 times the token's sum of codes, so that it ends as that of signed products. With three
+/// panels there are 12 sums at once: two units whose latency is 4 would wait with 8.
 struct QuadProducts {
   static constexpr int kOffset = 128;
-  static constexpr int64_t kBlockGroups = 8;
+  static constexpr int kMostPanels = 3;
+  static constexpr int64_t kBlockGroups = 16;
 
   template <typename Narrow, bool kPowers, int kPanels>
   LETHE_AVX512_INLINE void begin(const std::byte* const*, const Int8TileGroup*,

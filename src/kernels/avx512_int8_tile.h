@@ -3,7 +3,7 @@
 #include "kernels/avx512_int8_panels.h"
 #include "kernels/kernel_table.h"
 
-// Tiles in integers, written once for the sets whose panels those of avx512_int8_panels.h are: two
+// Tiles in integers, written once for the sets whose panels those of avx512_int8_panels.h are: some
 // panels of 16 rows, whose lanes are rows, with the tokens of a tile. Group values are added group
 // by group in a lane, which is row order (kernels/row_dot.h).
 //
@@ -13,6 +13,7 @@
 //
 // Products has
 //   kOffset       of the codes in its panels
+//   kMostPanels   that it takes at once, 2 or 3
 //   kBlockGroups  groups that all tokens go through before the next are begun: their panels and
 //                 their part of the tile stay in the first cache
 //   begin<Narrow, kPowers, kPanels>(panels, x, groups)
@@ -31,8 +32,7 @@ LETHE_AVX512_INLINE __m512i all_lanes(const void* four_bytes) noexcept {
   return _mm512_set1_epi32(value);
 }
 
-constexpr int kTogether = 4;    // tokens of a step
-constexpr int kMostPanels = 2;  // at once
+constexpr int kTogether = 4;  // tokens of a step
 
 /// Of kTogether tokens with 16 rows each.
 template <int kPanels>
@@ -117,7 +117,7 @@ void multiply(const std::byte* panel, int64_t panel_bytes, int64_t groups,
     const int64_t count = rest < Products::kBlockGroups ? rest : Products::kBlockGroups;
     const Int8TileGroup* x = tile.int8 + begin;
     const std::byte* block[kPanels];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
       block[p] = panel + p * panel_bytes + begin * Panel<Narrow>::kGroupBytes;
     }
@@ -125,7 +125,7 @@ void multiply(const std::byte* panel, int64_t panel_bytes, int64_t groups,
     for (int64_t first = 0; first < tile.count; first += kTogether) {
       __m512 sums[kPanels][kTogether];  // in registers
       const std::byte* at[kPanels];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int p = 0; p < kPanels; ++p) {
         at[p] = block[p];
 #pragma GCC unroll 4
@@ -133,10 +133,10 @@ void multiply(const std::byte* panel, int64_t panel_bytes, int64_t groups,
       }
       for (int64_t g = 0; g < count; ++g) {
         add_group<Narrow, kPowers, kPanels>(products, at, x[g], g, first, sums);
-#pragma GCC unroll 2
+#pragma GCC unroll 4
         for (int p = 0; p < kPanels; ++p) at[p] += Panel<Narrow>::kGroupBytes;
       }
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int p = 0; p < kPanels; ++p) {
 #pragma GCC unroll 4
         for (int t = 0; t < kTogether; ++t) totals[first / kTogether][p][t] = sums[p][t];
@@ -172,28 +172,53 @@ void dot_panels(const std::byte* panel, int64_t panel_bytes, int64_t num_rows, i
   }
 }
 
+/// The rows of kPanels panels, or, where their scales are of different kinds, one panel by itself.
+/// Returns how many panels that was.
+template <typename Narrow, typename Products, int kPanels>
+int64_t dot_some(const std::byte* panels, int64_t panel_bytes, int64_t num_rows, int64_t groups,
+                 const ActivationTile& tile, float* out, int64_t out_stride) noexcept {
+  constexpr bool kPowers = Panel<Narrow>::kPowers;
+  constexpr int64_t kHead = kPowers ? kHeadBytes : 0;
+  if (!(kPowers && plain_scales(panels, panel_bytes, kPanels))) {
+    dot_panels<Narrow, Products, kPowers, kPanels>(panels + kHead, panel_bytes, num_rows, groups,
+                                                   tile, out, out_stride);
+    return kPanels;
+  }
+  if constexpr (kPanels > 1) {
+    return dot_some<Narrow, Products, 1>(panels, panel_bytes, num_rows, groups, tile, out,
+                                         out_stride);
+  }
+  dot_panels<Narrow, Products, false, 1>(panels + kHead, 0, num_rows, groups, tile, out,
+                                         out_stride);
+  return 1;
+}
+
+/// Panels at once. Sums of halves take more registers.
+template <typename Narrow, typename Products>
+constexpr int kPanelsOf = Narrow::kHalfScales ? 2 : Products::kMostPanels;
+
 template <typename Narrow, typename Products>
 void dot(const std::byte* panels, int64_t num_rows, int64_t n, const ActivationTile& tile,
          float* out, int64_t out_stride) noexcept {
-  constexpr bool kPowers = Panel<Narrow>::kPowers;
-  constexpr int64_t kHead = kPowers ? kHeadBytes : 0;
+  constexpr int64_t kHead = Panel<Narrow>::kPowers ? kHeadBytes : 0;
+  constexpr int kMost = kPanelsOf<Narrow, Products>;
   const int64_t groups = n / kGroup;
   const int64_t panel_bytes = kHead + groups * Panel<Narrow>::kGroupBytes;
-  constexpr int kMost = kMostPanels;
-  if (num_rows > (kMost - 1) * kPanelRows &&
-      !(kPowers && plain_scales(panels, panel_bytes, kMost))) {
-    dot_panels<Narrow, Products, kPowers, kMost>(panels + kHead, panel_bytes, num_rows, groups,
-                                                 tile, out, out_stride);
-    return;
-  }
-  for (int64_t r = 0; r < num_rows; r += kPanelRows, panels += panel_bytes) {
-    if (kPowers && !plain_scales(panels, panel_bytes, 1)) {
-      dot_panels<Narrow, Products, kPowers, 1>(panels + kHead, 0, num_rows - r, groups, tile,
-                                               out + r, out_stride);
+  while (num_rows > 0) {
+    int64_t done = 1;
+    if (kMost > 2 && num_rows > 2 * kPanelRows) {
+      done = dot_some<Narrow, Products, kMost>(panels, panel_bytes, num_rows, groups, tile, out,
+                                               out_stride);
+    } else if (num_rows > kPanelRows) {
+      done = dot_some<Narrow, Products, 2>(panels, panel_bytes, num_rows, groups, tile, out,
+                                           out_stride);
     } else {
-      dot_panels<Narrow, Products, false, 1>(panels + kHead, 0, num_rows - r, groups, tile, out + r,
-                                             out_stride);
+      done = dot_some<Narrow, Products, 1>(panels, panel_bytes, num_rows, groups, tile, out,
+                                           out_stride);
     }
+    panels += done * panel_bytes;
+    num_rows -= done * kPanelRows;
+    out += done * kPanelRows;
   }
 }
 
@@ -202,7 +227,7 @@ void set_tile(KernelTable& table, quant::Encoding encoding) noexcept {
   TileKernel& tile = table.tile[static_cast<size_t>(encoding)];
   tile.group_bytes = Panel<Narrow>::kGroupBytes;
   tile.head_bytes = Panel<Narrow>::kPowers ? kHeadBytes : 0;
-  tile.rows_at_once = kMostPanels * kPanelRows;
+  tile.rows_at_once = kPanelsOf<Narrow, Products> * kPanelRows;
   tile.pack = Packing<Narrow, Products::kOffset>::pack;
   tile.dot = dot<Narrow, Products>;
 }

@@ -12,7 +12,8 @@ namespace {
 // pass by, the activations of a token block while rows do. An output is one dot product either way.
 constexpr int64_t kTokenBlock = 16;
 constexpr int64_t kRowBlock = 64;
-constexpr int64_t kPanelBytes = 384 << 10;  // of the panels that are multiplied in turn
+constexpr int64_t kPanelBytes = 512 << 10;  // of the panels that are multiplied in turn
+constexpr int64_t kMostPanels = 6;          // whole numbers of what kernels take at once
 constexpr int64_t kLeastForTiles = 4;       // tokens that pay for decoding to a panel
 
 /// A buffer of the calling thread, aligned to a cache line; keeps its contents until it grows.
@@ -104,7 +105,10 @@ void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
   const int64_t n = p.w.in_features();
   const auto num_rows = static_cast<int64_t>(rows.size());
   const int64_t panel_bytes = kernel.panel_bytes(n);
-  const int64_t at_once = std::max<int64_t>(1, kPanelBytes / panel_bytes) * kPanelRows;
+  const int64_t panels_at_once = std::max<int64_t>(1, kPanelBytes / panel_bytes);
+  const int64_t at_once =
+      std::max<int64_t>(kPanelRows, panels_at_once * kPanelRows / kernel.rows_at_once *
+                                        kernel.rows_at_once);
   const int64_t tiles = tiles_for(static_cast<int64_t>(p.tokens.size()));
   std::byte* panels =
       scratch().bytes(std::min(at_once, num_rows + kPanelRows - 1) / kPanelRows * panel_bytes);
@@ -151,7 +155,7 @@ void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int6
     return;
   }
   constexpr auto kF32 = static_cast<size_t>(quant::Encoding::F32);
-  constexpr int64_t kBlock = 16;
+  constexpr int64_t kBlock = 32;
   kernels::WeightRow rows[kBlock];
   Prefetch prefetch({}, 0);
   for (int64_t first = begin; first < end; first += kBlock) {
@@ -187,9 +191,10 @@ void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64
   const int64_t at_once = kernels.tile[encoding].rows_at_once;
   Prefetch prefetch(next, (end - begin + at_once - 1) / at_once *
                               tiles_for(static_cast<int64_t>(p.tokens.size())));
-  kernels::WeightRow rows[kRowBlock];
-  for (int64_t first = begin; first < end; first += kRowBlock) {
-    const int64_t count = std::min(kRowBlock, end - first);
+  constexpr int64_t kBlock = kMostPanels * kernels::kPanelRows;
+  kernels::WeightRow rows[kBlock];
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int64_t count = std::min(kBlock, end - first);
     for (int64_t r = 0; r < count; ++r) rows[r] = kernels::weight_row(p.w.weight, first + r);
     float* to = out + (first - begin);
     if (p.tiles != nullptr) {
@@ -232,8 +237,9 @@ void fill(const Device& device, kernels::ActivationBatch& batch) {
 void fill(const Device& device, kernels::ActivationTiles& tiles, int64_t columns) {
   constexpr int64_t kNumbersPerPiece = 1 << 16;
   const int64_t grain = std::max<int64_t>(1, kNumbersPerPiece / (columns * kernels::kTileTokens));
-  device.team().parallel_for(tiles.size(), grain,
-                             [&](int64_t begin, int64_t end) { tiles.fill(begin, end); });
+  device.team().parallel_for(tiles.size(), grain, [&](int64_t begin, int64_t end) {
+    tiles.fill(device.kernels(), begin, end);
+  });
 }
 
 namespace {
@@ -276,12 +282,21 @@ int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t to
   constexpr int64_t kPiecesPerThread = 4;
   const int64_t share = rows / (kPiecesPerThread * int64_t{device.team().size()});
   if (tokens >= kLeastForTiles) {
-    // Whole panels.
-    const int64_t panels = std::clamp<int64_t>(share / kernels::kPanelRows, 1, 4);
-    return panels * kernels::kPanelRows;
+    // Whole panels, three together where there are so many.
+    const int64_t panels = std::clamp<int64_t>(share / kernels::kPanelRows, 1, kMostPanels);
+    return (panels > 3 ? panels / 3 * 3 : panels) * kernels::kPanelRows;
   }
   const int64_t wanted = std::max<int64_t>(1, kWorkPerPiece / std::max<int64_t>(1, n * tokens));
   return std::clamp<int64_t>(std::min(wanted, share), 4, kRowBlock) / 4 * 4;
+}
+
+int64_t tokens_together(const Device& device, int64_t pieces, int64_t count) {
+  constexpr int64_t kLeast = 4 * kernels::kTileTokens;  // that pay for decoding the rows again
+  constexpr int64_t kPiecesPerThread = 4;
+  const int64_t wanted = kPiecesPerThread * int64_t{device.team().size()};
+  int64_t together = kTokensTogether;
+  while (together > kLeast && (count + together - 1) / together * pieces < wanted) together /= 2;
+  return together;
 }
 
 NextRows next_piece(const Device& device, const Linear& w, int64_t begin, int64_t end) {

@@ -25,6 +25,10 @@ bool takes_tiles(const Device& device, const Linear& w, int64_t tokens);
 inline constexpr int64_t kTokensTogether = 512;
 static_assert(kTokensTogether % kernels::kTileTokens == 0);
 
+/// As many, or fewer where a matrix has too few rows to keep the team busy: of `count` tokens, with
+/// a matrix that makes `pieces` pieces of work.
+int64_t tokens_together(const Device& device, int64_t pieces, int64_t count);
+
 /// Tiles that hold so many tokens.
 constexpr int64_t tiles_for(int64_t tokens) {
   return (tokens + kernels::kTileTokens - 1) / kernels::kTileTokens;
