@@ -44,21 +44,13 @@ void make_room(std::vector<T>& buffer, size_t size) {
   if (buffer.size() < size) buffer.resize(size);
 }
 
-/// 32 columns of the tokens of a tile, zeros where there is no token.
-void put_group(const ActivationTile& tile, int64_t g, Int8TileGroup& group) {
+/// Sums of codes of the halves of a group, by token.
+using HalfSums = int32_t[2][kTileTokens];
+
+/// What follows from the sums of all tokens.
+void put_sums(const HalfSums& halves, Int8TileGroup& group) {
   for (size_t t = 0; t < static_cast<size_t>(kTileTokens); ++t) {
-    int32_t sums[3] = {};  // of all, of the first half, of the second
-    if (t < static_cast<size_t>(tile.count)) {
-      const Activation& token = tile.tokens[t];
-      std::memcpy(group.codes[t], token.codes + kGroup * g, kGroup);
-      group.scales[t] = token.scales[g];
-      sums[1] = token.sums[2 * g];
-      sums[2] = token.sums[2 * g + 1];
-      sums[0] = sums[1] + sums[2];
-    } else {
-      std::memset(group.codes[t], 0, kGroup);
-      group.scales[t] = 0;
-    }
+    const int32_t sums[3] = {halves[0][t] + halves[1][t], halves[0][t], halves[1][t]};
     for (size_t k = 0; k < 3; ++k) {
       group.bias[k][t] = -128 * sums[k];
       group.sums[k][t] = static_cast<float>(sums[k]);
@@ -66,24 +58,99 @@ void put_group(const ActivationTile& tile, int64_t g, Int8TileGroup& group) {
   }
 }
 
+/// 32 columns of a token that is not there.
+void put_nothing(size_t t, HalfSums& halves, Int8TileGroup& group) {
+  std::memset(group.codes[t], 0, kGroup);
+  group.scales[t] = 0;
+  halves[0][t] = halves[1][t] = 0;
+}
+
+/// `count` groups of a tile's tokens, from column `begin` on; zeros where there is no token.
+class GroupBlock {
+ public:
+  static constexpr int64_t kMost = 128;  // groups: a token is read in long runs
+
+  GroupBlock(const ActivationTile& tile, int64_t n, int64_t first, int64_t count)
+      : tile_(tile), n_(n), first_(first), count_(static_cast<size_t>(count)) {}
+
+  void put(const KernelTable& kernels, Int8TileGroup* groups) {
+    for (size_t t = 0; t < static_cast<size_t>(kTileTokens); ++t) {
+      if (t >= static_cast<size_t>(tile_.count)) {
+        for (size_t g = 0; g < count_; ++g) put_nothing(t, halves_[g], groups[g]);
+      } else if (tile_.tokens[t].codes == nullptr) {
+        put_numbers(kernels, t, groups);
+      } else {
+        const Activation& token = tile_.tokens[t];
+        put_codes(token.codes + kGroup * first_, token.scales + first_, token.sums + 2 * first_, t,
+                  groups);
+      }
+    }
+    for (size_t g = 0; g < count_; ++g) put_sums(halves_[g], groups[g]);
+  }
+
+ private:
+  void put_numbers(const KernelTable& kernels, size_t t, Int8TileGroup* groups) {
+    alignas(64) int8_t codes[kGroup * kMost];
+    float scales[kMost];
+    int32_t sums[2 * kMost];
+    const int64_t begin = kGroup * first_;
+    const auto count = static_cast<int64_t>(count_);
+    const int64_t columns = std::min(kGroup * count, n_ - begin);
+    if (columns < kGroup * count) std::memset(codes, 0, sizeof(codes));
+    kernels.quantize_int8(tile_.tokens[t].f32 + begin, columns, codes, scales, sums);
+    put_codes(codes, scales, sums, t, groups);
+  }
+
+  void put_codes(const int8_t* codes, const float* scales, const int32_t* sums, size_t t,
+                 Int8TileGroup* groups) {
+    for (size_t g = 0; g < count_; ++g) {
+      std::memcpy(groups[g].codes[t], codes + kGroup * static_cast<int64_t>(g), kGroup);
+      groups[g].scales[t] = scales[g];
+      halves_[g][0][t] = sums[2 * g];
+      halves_[g][1][t] = sums[2 * g + 1];
+    }
+  }
+
+  const ActivationTile& tile_;
+  int64_t n_;
+  int64_t first_;
+  size_t count_;
+  HalfSums halves_[kMost];
+};
+
 constexpr int64_t kPiece = 16;  // columns that lie together in an f32 tile
 
+/// Lines of a tile.
 int64_t f32_each(int64_t n) {
-  return ceil_div(n, kPiece) * kPiece * kTileTokens;
+  return ceil_div(n, kPiece) * kTileTokens;
+}
+
+constexpr int64_t kRun = 64 * kPiece;  // columns of a token that are read one after the other
+
+/// Columns [begin, begin + count) of a token to `out`, which is kPiece numbers of a tile.
+void put_piece(const Activation& token, int64_t begin, int64_t count, float* out) {
+  if (token.f32 != nullptr) {
+    __builtin_prefetch(token.f32 + begin + kRun);
+    std::memcpy(out, token.f32 + begin, static_cast<size_t>(count) * sizeof(float));
+  } else {
+    std::transform(token.bf16 + begin, token.bf16 + begin + count, out, bf16_to_f32);
+  }
 }
 
 /// Of the tokens of a tile, 16 columns after the other; zeros where there is no token or column.
+/// Tokens are read in runs, which the machine can foresee, of as much as the caches hold.
 void put_f32(const ActivationTile& tile, int64_t n, float* out) {
-  for (int64_t begin = 0; begin < n; begin += kPiece) {
-    const int64_t count = std::min(kPiece, n - begin);
-    for (int64_t t = 0; t < kTileTokens; ++t, out += kPiece) {
-      if (t >= tile.count || count < kPiece) std::fill_n(out, kPiece, 0.0F);
-      if (t >= tile.count) continue;
-      const Activation& token = tile.tokens[t];
-      if (token.f32 != nullptr) {
-        std::memcpy(out, token.f32 + begin, static_cast<size_t>(count) * sizeof(float));
-      } else {
-        std::transform(token.bf16 + begin, token.bf16 + begin + count, out, bf16_to_f32);
+  for (int64_t run = 0; run < n; run += kRun) {
+    const int64_t end = std::min(run + kRun, n);
+    for (int64_t t = 0; t < kTileTokens; ++t) {
+      float* to = out + run * kTileTokens + t * kPiece;
+      for (int64_t begin = run; begin < end; begin += kPiece, to += kTileTokens * kPiece) {
+        if (t < tile.count && end - begin >= kPiece) {
+          put_piece(tile.tokens[t], begin, kPiece, to);
+          continue;
+        }
+        std::fill_n(to, kPiece, 0.0F);
+        if (t < tile.count) put_piece(tile.tokens[t], begin, end - begin, to);
       }
     }
   }
@@ -116,7 +183,7 @@ void ActivationBatch::reset(ActivationFormat format, const float* x, int64_t tok
   }
   for (size_t t = 0; t < count; ++t) {
     Activation& token = tokens_[t];
-    if (format == ActivationFormat::F32) token.f32 = x + static_cast<int64_t>(t) * stride;
+    if (format != ActivationFormat::Bf16) token.f32 = x + static_cast<int64_t>(t) * stride;
     if (format == ActivationFormat::Bf16) token.bf16 = bf16_.data() + t * room.bf16;
     if (format == ActivationFormat::Int8) {
       token.codes = codes_.data() + t * room.codes;
@@ -155,21 +222,26 @@ void ActivationTiles::add(int64_t tile, const Activation& token) {
   tokens_[static_cast<size_t>(tile * kTileTokens + count++)] = token;
 }
 
-void ActivationTiles::fill(int64_t begin, int64_t end) {
-  for (int64_t i = begin; i < end && format_ != ActivationFormat::Int8; ++i) {
-    put_f32(tile(i), n_, f32_.data() + i * f32_each(n_));
-  }
-  for (int64_t i = begin; i < end && format_ == ActivationFormat::Int8; ++i) {
-    Int8TileGroup* groups = int8_.data() + i * groups_;
+void ActivationTiles::fill(const KernelTable& kernels, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
     const ActivationTile present = tile(i);
-    for (int64_t g = 0; g < groups_; ++g) put_group(present, g, groups[g]);
+    if (format_ != ActivationFormat::Int8) {
+      put_f32(present, n_, reinterpret_cast<float*>(f32_.data() + i * f32_each(n_)));
+      continue;
+    }
+    Int8TileGroup* const groups = int8_.data() + i * groups_;
+    for (int64_t g = 0; g < groups_; g += GroupBlock::kMost) {
+      GroupBlock(present, n_, g, std::min(GroupBlock::kMost, groups_ - g)).put(kernels, groups + g);
+    }
   }
 }
 
 ActivationTile ActivationTiles::tile(int64_t i) const noexcept {
   return {.count = counts_[static_cast<size_t>(i)],
           .tokens = tokens_.data() + i * kTileTokens,
-          .f32 = format_ != ActivationFormat::Int8 ? f32_.data() + i * f32_each(n_) : nullptr,
+          .f32 = format_ != ActivationFormat::Int8
+                     ? reinterpret_cast<const float*>(f32_.data() + i * f32_each(n_))
+                     : nullptr,
           .int8 = format_ == ActivationFormat::Int8 ? int8_.data() + i * groups_ : nullptr};
 }
 

@@ -48,10 +48,10 @@ class ActivationTiles {
   /// Room for `tiles` tiles of tokens of n columns, none of which has a token yet.
   void reset(ActivationFormat format, int64_t tiles, int64_t n);
   /// Adds a token to a tile that has fewer than 16. Its own buffers must live as long as the tiles
-  /// are used.
+  /// are used. With Int8 it may have nothing but its numbers (`f32`): fill() finds their codes.
   void add(int64_t tile, const Activation& token);
   /// Prepares tiles [begin, end), once their tokens are added and filled. Any thread.
-  void fill(int64_t begin, int64_t end);
+  void fill(const KernelTable& kernels, int64_t begin, int64_t end);
 
   int64_t size() const noexcept { return static_cast<int64_t>(counts_.size()); }
   ActivationTile tile(int64_t i) const noexcept;
@@ -62,7 +62,10 @@ class ActivationTiles {
   int64_t groups_ = 0;
   std::vector<int64_t> counts_;
   std::vector<Activation> tokens_;  // 16 places per tile
-  std::vector<float> f32_;
+  struct alignas(64) Line {  // of the first cache: vectors do not reach into two
+    float values[16];
+  };
+  std::vector<Line> f32_;
   std::vector<Int8TileGroup> int8_;
 };
 

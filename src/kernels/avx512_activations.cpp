@@ -44,7 +44,10 @@ void quantize_int8(const float* x, int64_t n, int8_t* codes, float* scales,
                    int32_t* sums) noexcept {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
   constexpr int kInfinity = 0x7f800000;
+  constexpr int64_t kAhead = 512;  // numbers that are asked for before they are read
   for (int64_t begin = 0; begin < n; begin += 32, codes += 32, ++scales, sums += 2) {
+    __builtin_prefetch(x + begin + kAhead);
+    __builtin_prefetch(x + begin + kAhead + 16);
     const __mmask16 low = first_lanes(n - begin);
     const __mmask16 high = first_lanes(n - begin - 16);
     const __m512 a = _mm512_maskz_loadu_ps(low, x + begin);

@@ -70,11 +70,11 @@ struct Group {
 /// Buffers serve one layer after the other.
 class GroupInputs {
  public:
-  /// x: rows of tokens (or visits); `row_of(group, i)` is that of a group's visit i; `weight` is
-  /// the one that group's products are of.
+  /// x: rows of tokens, or (`by_visit`) of visits as Group numbers them; `row_of(group, i)` is that
+  /// of a group's visit i; `weight` is the one that group's products are of.
   template <typename RowOf, typename WeightOf>
-  void prepare(const Device& device, const Matrix& x, std::span<const Group> groups, RowOf row_of,
-               WeightOf weight) {
+  void prepare(const Device& device, const Matrix& x, std::span<const Group> groups, bool by_visit,
+               RowOf row_of, WeightOf weight) {
     std::array<bool, kFormats> used{};
     int64_t tiles = 0;
     for (const Group& g : groups) {
@@ -85,8 +85,26 @@ class GroupInputs {
       if (!used[f]) continue;
       batches_[f].reset(static_cast<kernels::ActivationFormat>(f), x.values().data(), x.rows(),
                         x.cols(), x.cols());
-      fill(device, batches_[f]);
+      if (!by_visit) fill(device, batches_[f]);
       tiles_[f].reset(static_cast<kernels::ActivationFormat>(f), tiles, x.cols());
+    }
+    // Visits of tiles go there as they are, where that can be.
+    const auto in_tiles = [&](const Group& g) {
+      return by_visit && takes_tiles(device, weight(g), g.count()) &&
+             input_format(device, weight(g)) == kernels::ActivationFormat::Int8;
+    };
+    if (by_visit) {
+      constexpr int64_t kNumbersPerPiece = 1 << 14;
+      const int64_t grain = std::max<int64_t>(
+          1, std::ssize(groups) * kNumbersPerPiece / std::max<int64_t>(1, x.rows() * x.cols()));
+      device.team().parallel_for(std::ssize(groups), grain, [&](int64_t begin, int64_t end) {
+        for (const Group& g :
+             groups.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))) {
+          if (in_tiles(g)) continue;
+          batches_[index_of(input_format(device, weight(g)))].fill(device.kernels(), g.first,
+                                                                   g.first + g.count());
+        }
+      });
     }
     tokens_.clear();
     starts_.clear();
@@ -94,7 +112,10 @@ class GroupInputs {
     for (const Group& g : groups) {
       const size_t f = index_of(input_format(device, weight(g)));
       starts_.push_back(tokens_.size());
-      for (int64_t i = 0; i < g.count(); ++i) tokens_.push_back(batches_[f][row_of(g, i)]);
+      for (int64_t i = 0; i < g.count(); ++i) {
+        const kernels::Activation& token = batches_[f][row_of(g, i)];
+        tokens_.push_back(in_tiles(g) ? kernels::Activation{.f32 = token.f32} : token);
+      }
       if (!takes_tiles(device, weight(g), g.count())) continue;
       tiled[f] = true;
       for (int64_t i = 0; i < g.count(); ++i) {
@@ -225,17 +246,17 @@ void run_groups(const Device& device, const Matrix& x, RecycledVector<Group> gro
   const auto token_of = [](const Group& g, int64_t i) {
     return g.visits[static_cast<size_t>(i)].token;
   };
-  inputs.gate.prepare(device, seen, groups, token_of,
+  inputs.gate.prepare(device, seen, groups, /*by_visit=*/false, token_of,
                       [](const Group& g) -> const Linear& { return g.weights->w1; });
   if (!alike) {
-    inputs.up.prepare(device, seen, groups, token_of,
+    inputs.up.prepare(device, seen, groups, /*by_visit=*/false, token_of,
                       [](const Group& g) -> const Linear& { return g.weights->w3; });
   }
   const GroupInputs& up_inputs = alike ? inputs.gate : inputs.up;
 
   // A piece is some rows of a group's w1 and the same of its w3.
   const int64_t width = any.w1.out_features();
-  Matrix hidden(visits, width);
+  Matrix hidden = Matrix::unset(visits, width);
   const auto largest = std::max_element(
       groups.begin(), groups.end(),
       [](const Group& a, const Group& b) { return a.visits.size() < b.visits.size(); });
@@ -255,7 +276,8 @@ void run_groups(const Device& device, const Matrix& x, RecycledVector<Group> gro
 
   if (rounds_input(device, any.w2)) round_rows(device, any.w2, hidden);
   inputs.hidden.prepare(
-      device, hidden, groups, [](const Group& g, int64_t i) { return g.first + i; },
+      device, hidden, groups, /*by_visit=*/true,
+      [](const Group& g, int64_t i) { return g.first + i; },
       [](const Group& g) -> const Linear& { return g.weights->w2; });
   // A piece adds the groups' outputs in their order: who computes it does not matter.
   const int64_t out_piece = rows_per_piece(device, out.cols(), width, visits);

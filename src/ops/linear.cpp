@@ -32,15 +32,23 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   auto& batch = buffers.batch;
   auto& tiles = buffers.tiles;
   auto& tokens = buffers.tokens;
-  batch.reset(input_format(device, w), x.values().data(), count * groups, n, n);
-  fill(device, batch);
+  const kernels::ActivationFormat format = input_format(device, w);
+  const bool tiled = takes_tiles(device, w, count);
+  const bool in_tiles = tiled && format == kernels::ActivationFormat::Int8;  // prepared there
+  if (!in_tiles) {
+    batch.reset(format, x.values().data(), count * groups, n, n);
+    fill(device, batch);
+  }
   tokens.clear();
   for (int64_t g = 0; g < groups; ++g) {
-    for (int64_t t = 0; t < count; ++t) tokens.push_back(batch[t * groups + g]);
+    for (int64_t t = 0; t < count; ++t) {
+      const int64_t at = t * groups + g;
+      tokens.push_back(in_tiles ? kernels::Activation{.f32 = x.values().data() + at * n}
+                                : batch[at]);
+    }
   }
-  const bool tiled = takes_tiles(device, w, count);
   if (tiled) {
-    tiles.reset(batch.format(), groups * tiles_for(count), n);
+    tiles.reset(format, groups * tiles_for(count), n);
     for (int64_t i = 0; i < groups * count; ++i) {
       tiles.add(i / count * tiles_for(count) + i % count / kernels::kTileTokens,
                 tokens[static_cast<size_t>(i)]);
@@ -51,11 +59,12 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   const int64_t piece = rows_per_piece(device, group_rows, n, count);
   const int64_t group_pieces = (group_rows + piece - 1) / piece;
   const int64_t block_pieces = groups * group_pieces;  // of a block of tokens
-  const int64_t blocks = (count + kTokensTogether - 1) / kTokensTogether;
+  const int64_t together = tokens_together(device, block_pieces, count);
+  const int64_t blocks = (count + together - 1) / together;
   device.team().parallel_for(blocks * block_pieces, 1, [&](int64_t first, int64_t last) {
     for (int64_t i = first; i < last; ++i) {
-      const int64_t token = i / block_pieces * kTokensTogether;
-      const int64_t some = std::min(kTokensTogether, count - token);
+      const int64_t token = i / block_pieces * together;
+      const int64_t some = std::min(together, count - token);
       const int64_t g = i % block_pieces / group_pieces;
       const int64_t begin = g * group_rows + i % group_pieces * piece;
       const int64_t end = std::min(begin + piece, (g + 1) * group_rows);
@@ -89,7 +98,7 @@ void store(const Device& device, const Linear& w, Matrix& y) {
 Matrix linear(const Device& device, const Matrix& x, const Linear& w) {
   LETHE_CHECK(x.cols() == w.in_features(), "{} columns for a weight of {}", x.cols(),
               w.in_features());
-  Matrix y(x.rows(), w.out_features());
+  Matrix y = Matrix::unset(x.rows(), w.out_features());
   if (device.official() && w.role == LinearRole::Fp8) {
     const Matrix q = quantized(device, x, w);
     multiply(device, q, w, 1, y);
@@ -102,7 +111,7 @@ Matrix linear(const Device& device, const Matrix& x, const Linear& w) {
 
 Matrix grouped_linear(const Device& device, const Matrix& x, const Linear& w, int64_t groups) {
   LETHE_CHECK(x.cols() == groups * w.in_features() && w.out_features() % groups == 0);
-  Matrix y(x.rows(), w.out_features());
+  Matrix y = Matrix::unset(x.rows(), w.out_features());
   multiply(device, x, w, groups, y);
   store(device, w, y);
   return y;

@@ -62,8 +62,12 @@ inline std::vector<float> by_tile(const kernels::KernelTable& set, Encoding enco
   kernels::ActivationTiles tiles;
   tiles.reset(tokens.format(), (tokens.size() + kernels::kTileTokens - 1) / kernels::kTileTokens,
               n);
-  for (int64_t t = 0; t < tokens.size(); ++t) tiles.add(t / kernels::kTileTokens, tokens[t]);
-  tiles.fill(0, tiles.size());
+  for (int64_t t = 0; t < tokens.size(); ++t) {
+    const bool numbers = tokens.format() == kernels::ActivationFormat::Int8 && t % 2 == 1;
+    tiles.add(t / kernels::kTileTokens,
+              numbers ? kernels::Activation{.f32 = tokens[t].f32} : tokens[t]);
+  }
+  tiles.fill(set, 0, tiles.size());
   const int64_t panel_bytes = kernel.panel_bytes(n);
   const int64_t most = kernel.rows_at_once;
   std::vector<std::byte> buffer(static_cast<size_t>(most / kernels::kPanelRows * panel_bytes) + 64);
