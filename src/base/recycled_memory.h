@@ -60,17 +60,21 @@ class RecyclingAllocator {
 template <typename T>
 using RecycledVector = std::vector<T, RecyclingAllocator<T>>;
 
-/// A fixed number of plain values that live for a step or less; zeros at first.
+/// Says that a RecycledArray's first values do not matter.
+struct Unset {};
+
+/// A fixed number of plain values that live for a step or less; zeros at first, or unspecified.
 template <typename T>
 class RecycledArray {
   static_assert(std::is_trivial_v<T>);
 
  public:
   RecycledArray() = default;
-  explicit RecycledArray(size_t count)
-      : data_(RecyclingAllocator<T>().allocate(count)), size_(count) {
+  explicit RecycledArray(size_t count) : RecycledArray(count, Unset()) {
     std::memset(data_, 0, count * sizeof(T));
   }
+  RecycledArray(size_t count, Unset /*values*/)
+      : data_(RecyclingAllocator<T>().allocate(count)), size_(count) {}
   RecycledArray(const RecycledArray& other)
       : data_(RecyclingAllocator<T>().allocate(other.size_)), size_(other.size_) {
     if (size_ > 0) std::memcpy(data_, other.data_, size_ * sizeof(T));

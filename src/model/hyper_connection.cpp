@@ -25,7 +25,7 @@ void trace_mix(const TraceScope& trace, const char* prefix, const ops::HyperMix&
 }
 
 ops::Matrix repeat_streams(const ops::Matrix& embedded, int64_t m) {
-  ops::Matrix streams(embedded.rows(), embedded.cols() * m);
+  ops::Matrix streams = ops::Matrix::unset(embedded.rows(), embedded.cols() * m);
   for (int64_t t = 0; t < embedded.rows(); ++t) {
     for (int64_t j = 0; j < m; ++j) {
       const auto row = embedded.row(t);

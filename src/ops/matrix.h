@@ -17,6 +17,15 @@ class Matrix {
   Matrix() = default;
   Matrix(int64_t rows, int64_t cols)
       : rows_(rows), cols_(cols), data_(static_cast<size_t>(rows * cols)) {}
+  /// One whose values are about to be written: setting a large one to zero takes as long as reading
+  /// it, and one thread alone would do it.
+  static Matrix unset(int64_t rows, int64_t cols) {
+    Matrix matrix;
+    matrix.rows_ = rows;
+    matrix.cols_ = cols;
+    matrix.data_ = RecycledArray<float>(static_cast<size_t>(rows * cols), Unset());
+    return matrix;
+  }
 
   int64_t rows() const noexcept { return rows_; }
   int64_t cols() const noexcept { return cols_; }

@@ -50,19 +50,13 @@ void head_norm_official(std::span<float> head, double eps) {
 
 }  // namespace
 
-void head_rms_norm(const Device& device, Matrix& x, int64_t heads, double eps) {
-  const ProfileScope profile(device, Part::Mixing);
-  device.for_rows(x.rows(), [&](int64_t r) {
-    for (int64_t h = 0; h < heads; ++h) {
-      const std::span<float> head = x.part(r, h, heads);
-      if (device.official()) {
-        head_norm_official(head, eps);
-      } else {
-        const float scale = inverse_rms(device, head, eps);
-        for (float& value : head) value *= scale;
-      }
-    }
-  });
+void head_rms_norm(const Device& device, std::span<float> head, double eps) {
+  if (device.official()) {
+    head_norm_official(head, eps);
+    return;
+  }
+  const float scale = inverse_rms(device, head, eps);
+  for (float& value : head) value *= scale;
 }
 
 }  // namespace lethe::ops

@@ -14,9 +14,9 @@ void rms_norm(const Device& device, Matrix& x, std::span<const float> weight, do
 void rms_norm_row(const Device& device, std::span<float> x, std::span<const float> weight,
                   double eps);
 
-/// V4's weightless norm of each query head: x *= 1/sqrt(mean(x^2) + eps) over each of `heads` equal
-/// parts of a row. `official` rounds each step to bf16 (spec V4 section 6). In place.
-void head_rms_norm(const Device& device, Matrix& x, int64_t heads, double eps);
+/// V4's weightless norm of a query head: x *= 1/sqrt(mean(x^2) + eps). `official` rounds each step
+/// to bf16 (spec V4 section 6). In place.
+void head_rms_norm(const Device& device, std::span<float> head, double eps);
 
 /// 1 / sqrt(mean(x^2) + eps), f32, without rounding points (hyper-connections, Engram).
 float inverse_rms(const Device& device, std::span<const float> x, double eps);

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "ops/norm.h"
 #include "ops/profile.h"
 
 namespace lethe::ops {
@@ -89,18 +90,37 @@ void rope_row(const Device& device, std::span<float> head, const RopeTable& tabl
   device.store_bf16(tail);
 }
 
-void rope(const Device& device, Matrix& x, int64_t heads, const RopeTable& table,
-          std::span<const int64_t> positions, bool inverse) {
+namespace {
+
+/// Turns the heads of each row, after prepare(head).
+template <typename Prepare>
+void rope_heads(const Device& device, Matrix& x, int64_t heads, const RopeTable& table,
+                std::span<const int64_t> positions, bool inverse, Prepare prepare) {
   const ProfileScope profile(device, Part::Mixing);
   LETHE_CHECK(static_cast<int64_t>(positions.size()) == x.rows());
   device.for_rows(x.rows(), [&](int64_t r) {
     const Angles angles(table, positions[static_cast<size_t>(r)]);
     for (int64_t h = 0; h < heads; ++h) {
-      const std::span<float> tail = x.part(r, h, heads).last(static_cast<size_t>(table.rope_dim()));
+      const std::span<float> head = x.part(r, h, heads);
+      prepare(head);
+      const std::span<float> tail = head.last(static_cast<size_t>(table.rope_dim()));
       rotate(tail, angles.cos, angles.sin, inverse);
       device.store_bf16(tail);
     }
   });
+}
+
+}  // namespace
+
+void rope(const Device& device, Matrix& x, int64_t heads, const RopeTable& table,
+          std::span<const int64_t> positions, bool inverse) {
+  rope_heads(device, x, heads, table, positions, inverse, [](std::span<float>) {});
+}
+
+void norm_and_rope(const Device& device, Matrix& x, int64_t heads, double eps,
+                   const RopeTable& table, std::span<const int64_t> positions) {
+  rope_heads(device, x, heads, table, positions, /*inverse=*/false,
+             [&](std::span<float> head) { head_rms_norm(device, head, eps); });
 }
 
 }  // namespace lethe::ops

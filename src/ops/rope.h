@@ -35,5 +35,8 @@ void rope_row(const Device& device, std::span<float> head, const RopeTable& tabl
 /// The same for `heads` heads in each row of x; positions: one per row.
 void rope(const Device& device, Matrix& x, int64_t heads, const RopeTable& table,
           std::span<const int64_t> positions, bool inverse = false);
+/// The same after head_rms_norm of each head: V4's queries, which are too large to pass by twice.
+void norm_and_rope(const Device& device, Matrix& x, int64_t heads, double eps,
+                   const RopeTable& table, std::span<const int64_t> positions);
 
 }  // namespace lethe::ops

@@ -113,8 +113,9 @@ TEST_P(LinearTest, BlocksOfTokensDoNotShow) {
   ThreadTeam team(2);
   const Device device(team, GetParam());
   const Matrix together = grouped_linear(device, x, w.linear, kGroups);
-  for (const int64_t t : {int64_t{0}, kTokensTogether - 1, kTokensTogether, 2 * kTokensTogether - 1,
-                          2 * kTokensTogether, kMany - 1}) {
+  for (const int64_t t :
+       {int64_t{0}, int64_t{63}, int64_t{64}, kTokensTogether - 1, kTokensTogether,
+        2 * kTokensTogether - 1, 2 * kTokensTogether, kMany - 1}) {
     Matrix alone(1, x.cols());
     std::ranges::copy(x.row(t), alone.row(0).begin());
     EXPECT_EQ(row_of(together, t), row_of(grouped_linear(device, alone, w.linear, kGroups), 0))

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <random>
@@ -47,6 +48,31 @@ TEST(Rope, FrequenciesOfTheRealConfiguration) {
   EXPECT_EQ(bits(20), 0x399bb3afu);
   EXPECT_EQ(bits(24), 0x37a3d70cu);
   EXPECT_EQ(bits(31), 0x35187c4du);
+}
+
+TEST(Rope, AfterTheNormOfEachHeadInOnePass) {
+  constexpr int64_t kHeads = 3;
+  const RopeTable table(16, 10000, {});
+  const std::vector<int64_t> positions = {0, 7, 100000};
+  ThreadTeam team(2);
+  for (const Numerics numerics : {Numerics::F32, Numerics::Official, Numerics::Fast}) {
+    const Device device(team, numerics);
+    const Matrix x = random_matrix(3, kHeads * 64, 5, 3);
+    Matrix apart = x;
+    device.store_bf16(apart);
+    Matrix at_once = apart;
+    for (int64_t r = 0; r < apart.rows(); ++r) {
+      for (int64_t h = 0; h < kHeads; ++h) head_rms_norm(device, apart.part(r, h, kHeads), 1e-6);
+    }
+    rope(device, apart, kHeads, table, positions);
+    norm_and_rope(device, at_once, kHeads, 1e-6, table, positions);
+    EXPECT_TRUE(std::ranges::equal(apart.values(), at_once.values())) << numerics_name(numerics);
+    double squares = 0;
+    for (const float value : at_once.part(2, 1, kHeads)) {
+      squares += static_cast<double>(value) * value;
+    }
+    EXPECT_NEAR(squares / 64, 1, 0.01);
+  }
 }
 
 TEST(Rope, InverseUndoesTheRotationAndTouchesOnlyTheTail) {

@@ -56,8 +56,7 @@ ops::Matrix Attention::forward_in(const ops::Device& device, const ops::Matrix& 
                                   const TraceScope& trace) const {
   const ops::Matrix qr = projections_.low_rank_query(device, x);
   ops::Matrix q = projections_.query(device, qr);
-  ops::head_rms_norm(device, q, heads_, norm_eps_);
-  ops::rope(device, q, heads_, *rope_, batch.positions);
+  ops::norm_and_rope(device, q, heads_, norm_eps_, *rope_, batch.positions);
   trace.add("q", q);
 
   const ops::Matrix kv = projections_.key_value(device, x, *rope_, batch.positions);
@@ -79,7 +78,7 @@ ops::Matrix Attention::forward_in(const ops::Device& device, const ops::Matrix& 
   ops::IndexMatrix selected;
   if (indexer_) selected = indexer_->forward(device, x, qr, batch, layer, trace);
 
-  ops::Matrix o(q.rows(), q.cols());
+  ops::Matrix o = ops::Matrix::unset(q.rows(), q.cols());
   for (const SequenceRows& rows : batch.sequences) {
     LayerCache& cache = cache_of(rows);
     ops::SparseAttentionArgs args{

@@ -100,7 +100,7 @@ ops::Matrix Attention::forward(const ops::Device& device, const ops::Matrix& x, 
   const ops::Matrix q = rotated_queries(device, qr, batch);
   if (indexer_) indexer_->forward(device, x, qr, batch, shared, trace);
 
-  ops::Matrix o(q.rows(), q.cols());
+  ops::Matrix o = ops::Matrix::unset(q.rows(), q.cols());
   for (const SequenceRows& rows : batch.sequences) {
     ops::SparseAttentionArgs args = attention_args(rows, rows.state->layer(layer).window);
     if (role_.ratio > 0) {
@@ -141,7 +141,7 @@ ops::Matrix Attention::forward_draft(const ops::Device& device, const ops::Matri
   ops::SparseAttentionArgs args = attention_args(rows, window);
   args.first_visible = std::max(window.begin(), rows.position - window_);
   args.last_visible = window.end() - 1;
-  ops::Matrix o(q.rows(), q.cols());
+  ops::Matrix o = ops::Matrix::unset(q.rows(), q.cols());
   ops::sparse_attention(device, q, args, o);
   window.truncate(rows.position);
   return projections_.output(device, o, *rope_, batch.positions);
