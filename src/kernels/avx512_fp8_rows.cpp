@@ -64,27 +64,126 @@ void widen(const uint16_t* bf16, int64_t count, float* out) noexcept {
 /// Tiles of scales of other widths than 32 and its multiples (tests make them).
 RowDot narrow_row_dot = nullptr;
 
+/// Lanes of some rows, and a part of a token's activations as f32.
+struct Work {
+  static constexpr int64_t kRows = 64;
+  alignas(64) float x[kChunk + 64];
+  alignas(64) float scaled[kChunk + 64];
+  alignas(64) float lanes[kRows][16];
+};
+
+/// Whether the rows have one scale for each tile between them, powers of two within 2^+-kRange.
+constexpr int kRange = 40;
+bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n) noexcept {
+  const WeightRow& row = rows[0];
+  if (row.scales_f32 || row.scale_block % 64 != 0) return false;
+  const int64_t tiles = (n + row.scale_block - 1) / row.scale_block;
+  for (int64_t r = 1; r < num_rows; ++r) {
+    if (rows[r].scales == row.scales) continue;  // the next row of the same tiles
+    if (__builtin_memcmp(rows[r].scales, row.scales, static_cast<size_t>(tiles)) != 0) return false;
+  }
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int exponent = static_cast<int>(row.scales[tile]) - 127;
+    if (exponent < -kRange || exponent > kRange) return false;
+  }
+  return true;
+}
+
+/// scaled = x times the scales of the tiles. False if one is neither zero nor within 2^+-kRange:
+/// then products with what comes out might not be those of scaled weights.
+bool scale_columns(const WeightRow& row, int64_t begin, int64_t end, Work& work) noexcept {
+  const ScaleTiles tiles(row);
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  const __m512i least = _mm512_set1_epi32((127 - kRange) << 23);
+  const __m512i most = _mm512_set1_epi32((127 + kRange) << 23);
+  __mmask16 bad = 0;
+  for (int64_t i = begin; i < end; i += 64) {
+    const __m512 scale = _mm512_set1_ps(tile_scale(row, tiles.of(i)));
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) {
+      const int64_t at = i - begin + 16 * v;
+      const __m512 x = _mm512_load_ps(work.x + at);
+      const __m512i bits = _mm512_and_si512(_mm512_castps_si512(x), magnitude);
+      const __mmask16 nonzero = _mm512_test_epi32_mask(bits, bits);
+      bad = static_cast<__mmask16>(bad | (nonzero & (_mm512_cmplt_epi32_mask(bits, least) |
+                                                     _mm512_cmpgt_epi32_mask(bits, most))));
+      _mm512_store_ps(work.scaled + at, _mm512_mul_ps(x, scale));
+    }
+  }
+  return bad == 0;
+}
+
+/// Asks for what follows the rows, in the order in which it lies in memory: with two, which are read
+/// side by side, the same columns of the next two, one after the other.
+template <int kTogether>
+LETHE_AVX512_INLINE void ask_ahead(const WeightRow* rows, int64_t begin, int64_t end,
+                                   int64_t column) noexcept {
+  if constexpr (kTogether == 1) {
+    __builtin_prefetch(rows[0].data + column + kAhead);
+  } else {
+    const int64_t stride = rows[1].data - rows[0].data;
+    const int64_t at = 2 * (column - begin);
+    const int64_t columns = end - begin;
+    const std::byte* next =
+        rows[0].data + 2 * stride + begin + (at < columns ? at : at + stride - columns);
+    __builtin_prefetch(next);
+    __builtin_prefetch(next + 64);
+  }
+}
+
+/// Columns [begin, end) of kTogether rows whose scales the activations have taken on: products are
+/// of the same numbers, so they are rounded alike.
+template <int kTogether>
+LETHE_AVX512_INLINE void add_plain_columns(const WeightRow* rows, int64_t begin, int64_t end,
+                                           const float* x, float (*lanes)[16]) noexcept {
+  __m512 sums[kTogether];
+#pragma GCC unroll 2
+  for (int r = 0; r < kTogether; ++r) sums[r] = _mm512_load_ps(lanes[r]);
+  for (int64_t i = begin; i < end; i += 64) {
+    ask_ahead<kTogether>(rows, begin, end, i);
+#pragma GCC unroll 2
+    for (int r = 0; r < kTogether; ++r) {
+      const std::byte* at = rows[r].data + i;
+      __m512 w[4];
+      e4m3_to_f32(load512(at), w);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) {
+        sums[r] = _mm512_add_ps(
+            sums[r], _mm512_mul_ps(_mm512_load_ps(x + (i - begin) + 16 * v), w[v]));
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < kTogether; ++r) _mm512_store_ps(lanes[r], sums[r]);
+}
+
 void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
                float* out) noexcept {
-  constexpr int64_t kRows = 64;
-  alignas(64) float x[kChunk + 64];
-  alignas(64) float lanes[kRows][16];
+  Work work;
   for (int64_t r = 0; r < num_rows; ++r) {
-    _mm512_store_ps(lanes[r], _mm512_setzero_ps());
+    _mm512_store_ps(work.lanes[r], _mm512_setzero_ps());
   }
+  const bool plain = n % 64 == 0 && share_plain_scales(rows, num_rows, n);
   for (int64_t begin = 0; begin < n; begin += kChunk) {
     const int64_t end = begin + kChunk < n ? begin + kChunk : n;
-    widen(token.bf16 + begin, end - begin, x);
-    for (int64_t r = 0; r < num_rows; ++r) add_columns(rows[r], begin, end, x, lanes[r]);
+    widen(token.bf16 + begin, end - begin, work.x);
+    if (plain && scale_columns(rows[0], begin, end, work)) {
+      int64_t r = 0;
+      for (; r + 2 <= num_rows; r += 2) {
+        add_plain_columns<2>(rows + r, begin, end, work.scaled, work.lanes + r);
+      }
+      if (r < num_rows) add_plain_columns<1>(rows + r, begin, end, work.scaled, work.lanes + r);
+    } else {
+      for (int64_t r = 0; r < num_rows; ++r) add_columns(rows[r], begin, end, work.x, work.lanes[r]);
+    }
   }
-  for (int64_t r = 0; r < num_rows; ++r) out[r] = sum_lanes(_mm512_load_ps(lanes[r]));
+  for (int64_t r = 0; r < num_rows; ++r) out[r] = sum_lanes(_mm512_load_ps(work.lanes[r]));
 }
 
 void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
               float* out) noexcept {
-  constexpr int64_t kRows = 64;
-  for (int64_t r = 0; r < num_rows; r += kRows) {
-    const int64_t count = num_rows - r < kRows ? num_rows - r : kRows;
+  for (int64_t r = 0; r < num_rows; r += Work::kRows) {
+    const int64_t count = num_rows - r < Work::kRows ? num_rows - r : Work::kRows;
     if (rows[r].scale_block % 32 == 0) {
       some_rows(rows + r, count, n, token, out + r);
     } else {

@@ -1,8 +1,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "kernels/activation_batch.h"
@@ -96,6 +98,84 @@ TEST_P(RowDotTest, PropagatesNan) {
 
 INSTANTIATE_TEST_SUITE_P(Encodings, RowDotTest, ::testing::Range(0, quant::kNumEncodings),
                          lethe::testing::encoding_test_name);
+
+// Rows under one row of scales are where a set may scale the activations in place of the weights.
+// That must not show, wherever numbers are so large or small that it could.
+class Fp8RowsTest : public ::testing::TestWithParam<int64_t> {
+ protected:
+  static constexpr int64_t kRows = 131;  // of two rows of scales, odd
+
+  int64_t columns() const { return GetParam(); }
+  OwnedWeight weight() const {
+    return testing::random_scaled(Encoding::Fp8Block, kRows, columns(), 21, 128);
+  }
+  std::vector<float> activations() const { return random_values(columns(), 22); }
+
+  /// In every set the rows together give the scalar set's bits.
+  void expect_same_bits(const OwnedWeight& w, const std::vector<float>& x) const {
+    const ActivationBatch batch(ActivationFormat::Bf16, x.data(), 1, columns(), columns());
+    std::vector<WeightRow> rows;
+    for (int64_t r = 0; r < kRows; ++r) rows.push_back(weight_row(w.weight, r));
+    std::vector<float> wanted(kRows);
+    for (size_t r = 0; r < rows.size(); ++r) {
+      scalar_kernels().row_dot[static_cast<size_t>(Encoding::Fp8Block)](
+          rows[r], columns(), batch.data(), 1, &wanted[r]);
+    }
+    for (const KernelTable* set : runnable_sets()) {
+      const RowsDot rows_dot = set->rows_dot[static_cast<size_t>(Encoding::Fp8Block)];
+      if (rows_dot == nullptr) continue;
+      std::vector<float> got(kRows);
+      rows_dot(rows.data(), kRows, columns(), batch[0], got.data());
+      for (size_t r = 0; r < got.size(); ++r) {
+        if (std::isnan(wanted[r])) {
+          EXPECT_TRUE(std::isnan(got[r])) << set->name << ", row " << r;
+        } else {
+          EXPECT_EQ(std::bit_cast<uint32_t>(got[r]), std::bit_cast<uint32_t>(wanted[r]))
+              << set->name << ", row " << r;
+        }
+      }
+    }
+  }
+};
+
+TEST_P(Fp8RowsTest, OrdinaryNumbers) {
+  expect_same_bits(weight(), activations());
+}
+
+TEST_P(Fp8RowsTest, LargeAndSmallActivations) {
+  for (const float factor : {1e-44F, 1e-37F, 1e-25F, 1e-12F, 1e12F, 1e25F, 1e37F}) {
+    std::vector<float> x = activations();
+    x[static_cast<size_t>(columns()) / 3] *= factor;
+    expect_same_bits(weight(), x);
+  }
+}
+
+TEST_P(Fp8RowsTest, LargeAndSmallScales) {
+  for (const int exponent : {0, 1, 30, 80, 170, 220, 254}) {
+    OwnedWeight w = weight();
+    w.scales[0] = static_cast<std::byte>(exponent);
+    expect_same_bits(w, activations());
+    std::vector<float> x = activations();
+    for (float& value : x) value *= exponent < 127 ? 1e-18F : 1e18F;
+    expect_same_bits(w, x);
+  }
+}
+
+TEST_P(Fp8RowsTest, NotANumber) {
+  OwnedWeight w = weight();
+  w.data[static_cast<size_t>(7 * columns() + columns() / 2)] = std::byte{0x7f};
+  expect_same_bits(w, activations());
+  std::vector<float> x = activations();
+  x[5] = std::nanf("");
+  expect_same_bits(weight(), x);
+  x[5] = std::numeric_limits<float>::infinity();
+  expect_same_bits(weight(), x);
+  w = weight();
+  w.scales[0] = std::byte{255};
+  expect_same_bits(w, activations());
+}
+
+INSTANTIATE_TEST_SUITE_P(Columns, Fp8RowsTest, ::testing::Values(64, 192, 200, 1024, 4224, 8192));
 
 // Some re-packs of the release store f32 scales.
 TEST(RowDot, F32ScalesGiveTheSameBits) {

@@ -55,12 +55,14 @@ struct OwnedWeight {
   quant::Weight weight;
 };
 
-inline OwnedWeight random_scaled(Encoding encoding, int64_t rows, int64_t cols, uint32_t seed) {
+/// `fp8_block`: rows and columns of a scale of Fp8Block. Released models have 128; 48 is odd.
+inline OwnedWeight random_scaled(Encoding encoding, int64_t rows, int64_t cols, uint32_t seed,
+                                 int64_t fp8_block = 48) {
   std::mt19937 random(seed);
   std::uniform_int_distribution<int> byte(0, 255);
   std::uniform_int_distribution<int> exponent(110, 140);
   const bool fp4 = encoding == Encoding::Fp4Row;
-  const int64_t block = encoding == Encoding::Fp8Block ? 48 : 32;
+  const int64_t block = encoding == Encoding::Fp8Block ? fp8_block : 32;
   OwnedWeight w;
   w.data.resize(static_cast<size_t>(fp4 ? rows * cols / 2 : rows * cols));
   for (std::byte& b : w.data) {
