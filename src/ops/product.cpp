@@ -105,10 +105,9 @@ void dot_by_tiles(const Product& p, const kernels::TileKernel& kernel,
   const int64_t n = p.w.in_features();
   const auto num_rows = static_cast<int64_t>(rows.size());
   const int64_t panel_bytes = kernel.panel_bytes(n);
-  const int64_t panels_at_once = std::max<int64_t>(1, kPanelBytes / panel_bytes);
+  const int64_t together = kernel.rows_at_once / kPanelRows;
   const int64_t at_once =
-      std::max<int64_t>(kPanelRows, panels_at_once * kPanelRows / kernel.rows_at_once *
-                                        kernel.rows_at_once);
+      std::max<int64_t>(1, kPanelBytes / panel_bytes / together) * kernel.rows_at_once;
   const int64_t tiles = tiles_for(static_cast<int64_t>(p.tokens.size()));
   std::byte* panels =
       scratch().bytes(std::min(at_once, num_rows + kPanelRows - 1) / kPanelRows * panel_bytes);
