@@ -113,8 +113,8 @@ bool scale_columns(const WeightRow& row, int64_t begin, int64_t end, Work& work)
   return bad == 0;
 }
 
-/// Asks for what follows the rows, in the order in which it lies in memory: with two, which are read
-/// side by side, the same columns of the next two, one after the other.
+/// Asks for what follows the rows, in the order in which it lies in memory: with two, which are
+/// read side by side, the same columns of the next two, one after the other.
 template <int kTogether>
 LETHE_AVX512_INLINE void ask_ahead(const WeightRow* rows, int64_t begin, int64_t end,
                                    int64_t column) noexcept {
@@ -148,8 +148,8 @@ LETHE_AVX512_INLINE void add_plain_columns(const WeightRow* rows, int64_t begin,
       e4m3_to_f32(load512(at), w);
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) {
-        sums[r] = _mm512_add_ps(
-            sums[r], _mm512_mul_ps(_mm512_load_ps(x + (i - begin) + 16 * v), w[v]));
+        sums[r] =
+            _mm512_add_ps(sums[r], _mm512_mul_ps(_mm512_load_ps(x + (i - begin) + 16 * v), w[v]));
       }
     }
   }
@@ -174,7 +174,8 @@ void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activat
       }
       if (r < num_rows) add_plain_columns<1>(rows + r, begin, end, work.scaled, work.lanes + r);
     } else {
-      for (int64_t r = 0; r < num_rows; ++r) add_columns(rows[r], begin, end, work.x, work.lanes[r]);
+      for (int64_t r = 0; r < num_rows; ++r)
+        add_columns(rows[r], begin, end, work.x, work.lanes[r]);
     }
   }
   for (int64_t r = 0; r < num_rows; ++r) out[r] = sum_lanes(_mm512_load_ps(work.lanes[r]));
