@@ -62,7 +62,8 @@ class ActivationTiles {
   int64_t groups_ = 0;
   std::vector<int64_t> counts_;
   std::vector<Activation> tokens_;  // 16 places per tile
-  struct alignas(64) Line {  // of the first cache: vectors do not reach into two
+  /// A line of the caches: no vector reaches into two.
+  struct alignas(64) Line {
     float values[16];
   };
   std::vector<Line> f32_;
