@@ -94,16 +94,8 @@ class GroupInputs {
              input_format(device, weight(g)) == kernels::ActivationFormat::Int8;
     };
     if (by_visit) {
-      constexpr int64_t kNumbersPerPiece = 1 << 14;
-      const int64_t grain = std::max<int64_t>(
-          1, std::ssize(groups) * kNumbersPerPiece / std::max<int64_t>(1, x.rows() * x.cols()));
-      device.team().parallel_for(std::ssize(groups), grain, [&](int64_t begin, int64_t end) {
-        for (const Group& g :
-             groups.subspan(static_cast<size_t>(begin), static_cast<size_t>(end - begin))) {
-          if (in_tiles(g)) continue;
-          batches_[index_of(input_format(device, weight(g)))].fill(device.kernels(), g.first,
-                                                                   g.first + g.count());
-        }
+      fill_visits(device, x, groups, [&](const Group& g) {
+        return in_tiles(g) ? nullptr : &batches_[index_of(input_format(device, weight(g)))];
       });
     }
     tokens_.clear();
@@ -140,6 +132,23 @@ class GroupInputs {
 
  private:
   static constexpr size_t kFormats = 3;
+
+  /// Prepares the rows of the groups' visits, each in the batch of its group, if it has one.
+  template <typename BatchOf>
+  static void fill_visits(const Device& device, const Matrix& x, std::span<const Group> groups,
+                          BatchOf batch_of) {
+    constexpr int64_t kNumbersPerPiece = 1 << 14;
+    const int64_t count = std::ssize(groups);
+    const int64_t grain =
+        std::max<int64_t>(1, count * kNumbersPerPiece / std::max<int64_t>(1, x.rows() * x.cols()));
+    device.team().parallel_for(count, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const Group& g = groups[static_cast<size_t>(i)];
+        kernels::ActivationBatch* const batch = batch_of(g);
+        if (batch != nullptr) batch->fill(device.kernels(), g.first, g.first + g.count());
+      }
+    });
+  }
   static size_t index_of(kernels::ActivationFormat format) { return static_cast<size_t>(format); }
 
   std::array<kernels::ActivationBatch, kFormats> batches_;
