@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/huge_memory.h"
 #include "base/median.h"
 #include "base/system_memory.h"
 #include "kernels/kernel_sets.h"
@@ -35,6 +36,46 @@ uint64_t sum_words(const uint64_t* words, size_t count) {
   return std::accumulate(sums, sums + kSums, uint64_t{0});
 }
 
+/// Memory that the threads of a team read, each its own part.
+class ReadMemory {
+ public:
+  explicit ReadMemory(ThreadTeam& team) : team_(team) {
+    // Less where memory is short: nobody may be killed for a measurement, or what is in memory be
+    // thrown out for it.
+    const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 8);
+    const auto threads = static_cast<size_t>(team.size());
+    words_each_ = static_cast<size_t>(bytes) / sizeof(uint64_t) / threads;
+    memory_ = HugeMemory(words_each_ * threads * sizeof(uint64_t));
+    words_ = reinterpret_cast<uint64_t*>(memory_.bytes().data());
+    // Each thread reads what it wrote first, so that the pages lie near it.
+    team.run([&](int i) {
+      std::fill_n(words_ + static_cast<size_t>(i) * words_each_, words_each_,
+                  static_cast<uint64_t>(i) + 1);
+    });
+  }
+
+  /// One try.
+  double read_gb_s() {
+    const auto threads = static_cast<size_t>(team_.size());
+    std::vector<uint64_t> sums(threads);
+    const double seconds = seconds_of([&] {
+      team_.run([&](int i) {
+        const auto thread = static_cast<size_t>(i);
+        sums[thread] = sum_words(words_ + thread * words_each_, words_each_);
+      });
+    });
+    // The sums are used, so that the reads cannot be left out.
+    if (std::accumulate(sums.begin(), sums.end(), uint64_t{0}) == 0) return 0;
+    return static_cast<double>(words_each_ * threads * sizeof(uint64_t)) / seconds / 1e9;
+  }
+
+ private:
+  ThreadTeam& team_;
+  HugeMemory memory_;
+  uint64_t* words_ = nullptr;  // in it
+  size_t words_each_ = 0;      // of a thread
+};
+
 double median_of(std::span<const MachineLimits> measurements, double MachineLimits::*figure) {
   std::vector<double> values;
   for (const MachineLimits& m : measurements) values.push_back(m.*figure);
@@ -50,33 +91,7 @@ MachineLimits median(std::span<const MachineLimits> measurements) {
 }
 
 MachineProbe::MachineProbe(ThreadTeam& team, const kernels::KernelTable& kernels)
-    : team_(team), probe_(kernels::peak_probe(kernels)) {
-  // Less where memory is short: nobody may be killed for a measurement.
-  const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 4);
-  const auto threads = static_cast<size_t>(team.size());
-  words_each_ = static_cast<size_t>(bytes) / sizeof(uint64_t) / threads;
-  memory_ = HugeMemory(words_each_ * threads * sizeof(uint64_t));
-  words_ = reinterpret_cast<uint64_t*>(memory_.bytes().data());
-  // Each thread reads what it wrote first, so that the pages lie near it.
-  team.run([&](int i) {
-    std::fill_n(words_ + static_cast<size_t>(i) * words_each_, words_each_,
-                static_cast<uint64_t>(i) + 1);
-  });
-}
-
-double MachineProbe::read_gb_s() {
-  const auto threads = static_cast<size_t>(team_.size());
-  std::vector<uint64_t> sums(threads);
-  const double seconds = seconds_of([&] {
-    team_.run([&](int i) {
-      const auto thread = static_cast<size_t>(i);
-      sums[thread] = sum_words(words_ + thread * words_each_, words_each_);
-    });
-  });
-  // The sums are used, so that the reads cannot be left out.
-  if (std::accumulate(sums.begin(), sums.end(), uint64_t{0}) == 0) return 0;
-  return static_cast<double>(words_each_ * threads * sizeof(uint64_t)) / seconds / 1e9;
-}
+    : team_(team), probe_(kernels::peak_probe(kernels)) {}
 
 int64_t MachineProbe::rounds_for(Work work) const {
   int64_t rounds = 1 << 14;
@@ -92,8 +107,9 @@ double MachineProbe::peak(Work work, int64_t rounds) {
 }
 
 double MachineProbe::best_read_gb_s() {
+  ReadMemory memory(team_);
   double best = 0;
-  for (int t = 0; t < kTries; ++t) best = std::max(best, read_gb_s());
+  for (int t = 0; t < kTries; ++t) best = std::max(best, memory.read_gb_s());
   return best;
 }
 

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <span>
 
-#include "base/huge_memory.h"
 #include "base/thread_team.h"
 #include "kernels/kernel_table.h"
 #include "kernels/peak_probe.h"
@@ -21,8 +20,9 @@ struct MachineLimits {
 MachineLimits median(std::span<const MachineLimits> measurements);
 
 /// Measures a machine again and again, with all threads of a team: what it gives changes from one
-/// second to the next where others use it too. Keeps up to half a gigabyte to read
-/// from, on huge pages where there are any: looking pages up is not what it is to measure.
+/// second to the next where others use it too. What it reads from, up to half a gigabyte on huge
+/// pages where there are any (looking pages up is not what it is to measure), it takes for each
+/// measurement and gives back after it: a model that barely fits needs the memory.
 class MachineProbe {
  public:
   /// `kernels`: the set whose dot products are measured.
@@ -32,8 +32,6 @@ class MachineProbe {
   MachineLimits measure();
   /// Of that, the bandwidth of memory alone, GB/s: the best of a few tries.
   double best_read_gb_s();
-  /// Of one try.
-  double read_gb_s();
 
  private:
   using Work = double (*)(int64_t rounds) noexcept;
@@ -43,9 +41,6 @@ class MachineProbe {
 
   ThreadTeam& team_;
   kernels::PeakProbe probe_;
-  HugeMemory memory_;
-  uint64_t* words_ = nullptr;  // in it
-  size_t words_each_ = 0;      // of a thread
   int64_t int8_rounds_ = 0;
   int64_t bf16_rounds_ = 0;
 };
