@@ -85,7 +85,7 @@ class GroupInputs {
       if (!used[f]) continue;
       batches_[f].reset(static_cast<kernels::ActivationFormat>(f), x.values().data(), x.rows(),
                         x.cols(), x.cols());
-      if (!by_visit) fill(device, batches_[f]);
+      if (!by_visit) fill(device, batches_[f], 0, x.rows());
       tiles_[f].reset(static_cast<kernels::ActivationFormat>(f), tiles, x.cols());
     }
     // Visits of tiles go there as they are, where that can be.
@@ -93,10 +93,10 @@ class GroupInputs {
       return by_visit && takes_tiles(device, weight(g), g.count()) &&
              input_format(device, weight(g)) == kernels::ActivationFormat::Int8;
     };
-    if (by_visit) {
-      fill_visits(device, x, groups, [&](const Group& g) {
-        return in_tiles(g) ? nullptr : &batches_[index_of(input_format(device, weight(g)))];
-      });
+    for (const Group& g : groups) {
+      if (!by_visit || in_tiles(g)) continue;
+      fill(device, batches_[index_of(input_format(device, weight(g)))], g.first,
+           g.first + g.count());
     }
     tokens_.clear();
     starts_.clear();
@@ -133,22 +133,6 @@ class GroupInputs {
  private:
   static constexpr size_t kFormats = 3;
 
-  /// Prepares the rows of the groups' visits, each in the batch of its group, if it has one.
-  template <typename BatchOf>
-  static void fill_visits(const Device& device, const Matrix& x, std::span<const Group> groups,
-                          BatchOf batch_of) {
-    constexpr int64_t kNumbersPerPiece = 1 << 14;
-    const int64_t count = std::ssize(groups);
-    const int64_t grain =
-        std::max<int64_t>(1, count * kNumbersPerPiece / std::max<int64_t>(1, x.rows() * x.cols()));
-    device.team().parallel_for(count, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const Group& g = groups[static_cast<size_t>(i)];
-        kernels::ActivationBatch* const batch = batch_of(g);
-        if (batch != nullptr) batch->fill(device.kernels(), g.first, g.first + g.count());
-      }
-    });
-  }
   static size_t index_of(kernels::ActivationFormat format) { return static_cast<size_t>(format); }
 
   std::array<kernels::ActivationBatch, kFormats> batches_;

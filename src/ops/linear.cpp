@@ -37,7 +37,7 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   const bool in_tiles = tiled && format == kernels::ActivationFormat::Int8;  // prepared there
   if (!in_tiles) {
     batch.reset(format, x.values().data(), count * groups, n, n);
-    fill(device, batch);
+    fill(device, batch, 0, batch.size());
   }
   tokens.clear();
   for (int64_t g = 0; g < groups; ++g) {

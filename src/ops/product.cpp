@@ -224,12 +224,12 @@ bool takes_tiles(const Device& device, const Linear& w, int64_t tokens) {
              : tiles[static_cast<size_t>(quant::Encoding::F32)].takes(0);
 }
 
-void fill(const Device& device, kernels::ActivationBatch& batch) {
+void fill(const Device& device, kernels::ActivationBatch& batch, int64_t begin, int64_t end) {
   constexpr int64_t kNumbersPerPiece = 1 << 14;
   if (batch.format() == kernels::ActivationFormat::F32) return;
   const int64_t grain = std::max<int64_t>(1, kNumbersPerPiece / batch.columns());
-  device.team().parallel_for(batch.size(), grain, [&](int64_t begin, int64_t end) {
-    batch.fill(device.kernels(), begin, end);
+  device.team().parallel_for(end - begin, grain, [&](int64_t first, int64_t last) {
+    batch.fill(device.kernels(), begin + first, begin + last);
   });
 }
 

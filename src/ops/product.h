@@ -34,8 +34,9 @@ constexpr int64_t tiles_for(int64_t tokens) {
   return (tokens + kernels::kTileTokens - 1) / kernels::kTileTokens;
 }
 
-/// Fills a batch, and tiles of several batches, with the team if there is enough to do.
-void fill(const Device& device, kernels::ActivationBatch& batch);
+/// Fills tokens [begin, end) of a batch, and tiles of several batches, with the team if there is
+/// enough to do.
+void fill(const Device& device, kernels::ActivationBatch& batch, int64_t begin, int64_t end);
 void fill(const Device& device, kernels::ActivationTiles& tiles, int64_t columns);
 
 /// Rows of a weight that the calling thread is likely to read next.
