@@ -3,12 +3,13 @@
 //
 //   limits_bench
 //
-// Needs a processor with AVX-512 VNNI. One core but for the reads, which two threads do too.
+// Needs a processor that can run that set. One core but for the reads, which two threads do too.
 // Medians of 7; the rate of `vpdpbusd` is measured before and after each loop, so that other load
 // meets both.
 #include <fmt/core.h>
 #include <immintrin.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,8 @@
 
 #include "base/huge_memory.h"
 #include "base/median.h"
+#include "kernels/kernel_sets.h"
+#include "kernels/peak_probe.h"
 
 namespace {
 
@@ -32,19 +35,11 @@ double seconds() {
 
 /// 10^9 multiply-adds per second of `vpdpbusd` with nothing beside it.
 double products_alone() {
-  constexpr int kSums = 12;
-  constexpr int64_t kRounds = 2'000'000;
-  __m512i sums[kSums];
-  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
-  __m512i codes = _mm512_set1_epi8(1);
+  static const auto probe =
+      lethe::kernels::peak_probe(lethe::kernels::select_kernels("avx512")).int8_ops;
   const double begin = seconds();
-  for (int64_t i = 0; i < kRounds; ++i) {
-    asm volatile("" : "+v"(codes));
-#pragma GCC unroll 12
-    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, codes, codes);
-  }
-  for (__m512i& sum : sums) asm volatile("" : : "v"(sum));
-  return static_cast<double>(kRounds) * 64 * kSums / (seconds() - begin) / kG;
+  const double operations = probe(2'000'000);
+  return operations / 2 / (seconds() - begin) / kG;
 }
 
 /// What follows the 8 products of a group of 32 columns.
@@ -84,8 +79,9 @@ template <int kPanels, int kTokens, Ending kEnding>
       std::memcpy(&four, tokens + 32 * t + 4 * v, sizeof(four));
       const __m512i codes = _mm512_set1_epi32(four);
 #pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p)
+      for (int p = 0; p < kPanels; ++p) {
         sums[p][t] = _mm512_dpbusd_epi32(sums[p][t], codes, rows[p]);
+      }
     }
   }
   if constexpr (kEnding == Ending::Nothing) return;
@@ -213,8 +209,10 @@ void print_reads(std::span<const std::byte> data) {
 }  // namespace
 
 int main() {
-  if (!__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bw")) {
-    fmt::print(stderr, "limits_bench: this processor has no AVX-512 VNNI\n");
+  const auto sets = lethe::kernels::kernel_sets();
+  const auto set = std::ranges::find(sets, "avx512", &lethe::kernels::KernelSet::name);
+  if (set->table == nullptr) {
+    fmt::print(stderr, "limits_bench: avx512 cannot run here: {}\n", set->why_not);
     return 1;
   }
   const lethe::HugeMemory small(size_t{2} << 20);
