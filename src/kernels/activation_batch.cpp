@@ -65,7 +65,7 @@ void put_nothing(size_t t, HalfSums& halves, Int8TileGroup& group) {
   halves[0][t] = halves[1][t] = 0;
 }
 
-/// `count` groups of a tile's tokens, from column `begin` on; zeros where there is no token.
+/// `count` groups of a tile's tokens, from group `first` on; zeros where there is no token.
 class GroupBlock {
  public:
   static constexpr int64_t kMost = 128;  // groups: a token is read in long runs

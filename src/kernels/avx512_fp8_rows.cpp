@@ -2,8 +2,8 @@
 #include "kernels/avx512_e4m3.h"
 
 // Rows of e4m3 with one token, in f32: 16 lanes of a sum are a vector. Each lane adds what the
-// scalar set adds, in its order, unfused. Row by row: two in step lost a third of the memory's
-// bandwidth.
+// scalar set adds, in its order, unfused. Rows go one by one as they lie in memory, but for those
+// whose scales the activations can take on: two in step, asking for the next in memory's order.
 
 namespace lethe::kernels {
 
