@@ -253,7 +253,7 @@ void run_groups(const Device& device, const Matrix& x, RecycledVector<Group> gro
   const auto largest = std::max_element(
       groups.begin(), groups.end(),
       [](const Group& a, const Group& b) { return a.visits.size() < b.visits.size(); });
-  const int64_t piece = rows_per_piece(device, width, 2 * x.cols(), largest->count());
+  const int64_t piece = rows_per_piece(device, any.w1, width, 2 * x.cols(), largest->count());
   const int64_t pieces = (width + piece - 1) / piece;
   device.team().parallel_for(
       static_cast<int64_t>(groups.size()) * pieces, 1, [&](int64_t first, int64_t last) {
@@ -273,7 +273,7 @@ void run_groups(const Device& device, const Matrix& x, RecycledVector<Group> gro
       [](const Group& g, int64_t i) { return g.first + i; },
       [](const Group& g) -> const Linear& { return g.weights->w2; });
   // A piece adds the groups' outputs in their order: who computes it does not matter.
-  const int64_t out_piece = rows_per_piece(device, out.cols(), width, visits);
+  const int64_t out_piece = rows_per_piece(device, any.w2, out.cols(), width, visits);
   device.team().parallel_for((out.cols() + out_piece - 1) / out_piece, 1,
                              [&](int64_t first, int64_t last) {
                                for (int64_t i = first; i < last; ++i) {

@@ -56,7 +56,7 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
     fill(device, tiles, n);
   }
   const int64_t group_rows = w.out_features() / groups;
-  const int64_t piece = rows_per_piece(device, group_rows, n, count);
+  const int64_t piece = rows_per_piece(device, w, group_rows, n, count);
   const int64_t group_pieces = (group_rows + piece - 1) / piece;
   const int64_t block_pieces = groups * group_pieces;  // of a block of tokens
   const int64_t together = tokens_together(device, block_pieces, count);

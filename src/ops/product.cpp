@@ -209,6 +209,12 @@ bool reads_stored(const Device& device, const Linear& w) {
   return device.numerics() == Numerics::Fast && w.role != LinearRole::F32;
 }
 
+/// The kernel of a linear's products in tiles, where there are any.
+const kernels::TileKernel& tile_kernel(const Device& device, const Linear& w) {
+  const quant::Encoding read = reads_stored(device, w) ? w.weight.encoding : quant::Encoding::F32;
+  return device.kernels().tile[static_cast<size_t>(read)];
+}
+
 }  // namespace
 
 kernels::ActivationFormat input_format(const Device& device, const Linear& w) {
@@ -218,10 +224,7 @@ kernels::ActivationFormat input_format(const Device& device, const Linear& w) {
 
 bool takes_tiles(const Device& device, const Linear& w, int64_t tokens) {
   if (tokens < kLeastForTiles || device.official()) return false;
-  const auto& tiles = device.kernels().tile;
-  return reads_stored(device, w)
-             ? tiles[static_cast<size_t>(w.weight.encoding)].takes(w.weight.scale_block)
-             : tiles[static_cast<size_t>(quant::Encoding::F32)].takes(0);
+  return tile_kernel(device, w).takes(reads_stored(device, w) ? w.weight.scale_block : 0);
 }
 
 void fill(const Device& device, kernels::ActivationBatch& batch, int64_t begin, int64_t end) {
@@ -276,14 +279,16 @@ void Product::rows_as_given(int64_t begin, int64_t end, float* out, int64_t out_
   }
 }
 
-int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t tokens) {
+int64_t rows_per_piece(const Device& device, const Linear& w, int64_t rows, int64_t n,
+                       int64_t tokens) {
   constexpr int64_t kWorkPerPiece = 1 << 19;  // multiply-adds; a new place in memory costs a wait
   constexpr int64_t kPiecesPerThread = 4;
   const int64_t share = rows / (kPiecesPerThread * int64_t{device.team().size()});
   if (tokens >= kLeastForTiles) {
-    // Whole panels, three together where there are so many.
+    // Whole panels, and of them what the kernel takes at once where there are so many.
     const int64_t panels = std::clamp<int64_t>(share / kernels::kPanelRows, 1, kMostPanels);
-    return (panels > 3 ? panels / 3 * 3 : panels) * kernels::kPanelRows;
+    const int64_t together = tile_kernel(device, w).rows_at_once / kernels::kPanelRows;
+    return (panels > together ? panels / together * together : panels) * kernels::kPanelRows;
   }
   const int64_t wanted = std::max<int64_t>(1, kWorkPerPiece / std::max<int64_t>(1, n * tokens));
   return std::clamp<int64_t>(std::min(wanted, share), 4, kRowBlock) / 4 * 4;

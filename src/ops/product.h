@@ -64,9 +64,11 @@ struct Product {
                      NextRows next) const;
 };
 
-/// Rows that one piece of work takes of `rows`, for products of so many tokens with rows of n:
-/// enough to amortize handing it out, few enough that there are pieces for all.
-int64_t rows_per_piece(const Device& device, int64_t rows, int64_t n, int64_t tokens);
+/// Rows that one piece of work takes of `rows`, for products of so many tokens with rows of n that
+/// are stored as those of w: enough to amortize handing it out, few enough that there are pieces
+/// for all.
+int64_t rows_per_piece(const Device& device, const Linear& w, int64_t rows, int64_t n,
+                       int64_t tokens);
 
 /// What follows rows [begin, end) of `w` for the thread that has them, when pieces are handed out
 /// in order.
