@@ -150,8 +150,8 @@ void dot_all(const KernelTable& set, const Rows& all, const Tokens& tokens, floa
   const int64_t count = tokens.batch.size();
   if (count == 1 && set.rows_dot[encoding] != nullptr) {
     set.rows_dot[encoding](rows.data(), all.count, kColumns, tokens.batch[0], out);
-  } else if (count > 1 && set.tile[encoding].takes(all.row(0).scale_block)) {
-    dot_tiles(set.tile[encoding], rows, tokens, out);
+  } else if (count > 1 && set.tile_of(all.encoding, false).takes(all.row(0).scale_block)) {
+    dot_tiles(set.tile_of(all.encoding, false), rows, tokens, out);
   } else {
     float dots[kBatch];
     for (int64_t r = 0; r < all.count; ++r) {

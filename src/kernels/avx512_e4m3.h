@@ -51,20 +51,31 @@ constexpr E4m3Places make_e4m3_places() noexcept {
 }
 constexpr E4m3Places kE4m3Places = make_e4m3_places();
 
+/// bf16 bits of 64 codes without their scale: of the first 8 of each quarter, and of the others.
+LETHE_AVX512_INLINE void e4m3_words(__m512i codes, __m512i* words) noexcept {
+  const __m512i low = _mm512_permutex2var_epi8(load512(kE4m3.low), codes, load512(kE4m3.low + 64));
+  const __m512i magnitude =
+      _mm512_permutex2var_epi8(load512(kE4m3.high), codes, load512(kE4m3.high + 64));
+  // Sign bit of the code, else the magnitude's bits.
+  const __m512i high = _mm512_ternarylogic_epi32(bytes512(0x80), codes, magnitude, 0xCA);
+  words[0] = _mm512_unpacklo_epi8(low, high);
+  words[1] = _mm512_unpackhi_epi8(low, high);
+}
+
 /// 64 codes to f32, 16 in a vector, without their scale.
 LETHE_AVX512_INLINE void e4m3_to_f32(__m512i codes, __m512* out) noexcept {
-  const __m512i c = _mm512_permutexvar_epi8(load512(kE4m3Places.at), codes);
-  const __m512i low = _mm512_permutex2var_epi8(load512(kE4m3.low), c, load512(kE4m3.low + 64));
-  const __m512i magnitude =
-      _mm512_permutex2var_epi8(load512(kE4m3.high), c, load512(kE4m3.high + 64));
-  // Sign bit of the code, else the magnitude's bits.
-  const __m512i high = _mm512_ternarylogic_epi32(bytes512(0x80), c, magnitude, 0xCA);
-  const __m512i words[2] = {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)};
+  __m512i words[2];
+  e4m3_words(_mm512_permutexvar_epi8(load512(kE4m3Places.at), codes), words);
 #pragma GCC unroll 2
   for (int i = 0; i < 2; ++i) {
     out[2 * i] = _mm512_castsi512_ps(_mm512_slli_epi32(words[i], 16));
     out[2 * i + 1] = _mm512_castsi512_ps(_mm512_and_si512(words[i], _mm512_set1_epi32(-65536)));
   }
+}
+
+/// 64 codes to bf16, 32 in a vector, without their scale.
+LETHE_AVX512_INLINE void e4m3_to_bf16(__m512i codes, __m512i* out) noexcept {
+  e4m3_words(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), codes), out);
 }
 
 /// The scale of a row's tile of columns.

@@ -1,5 +1,6 @@
 #include "kernels/avx512.h"
 #include "kernels/avx512_e4m3.h"
+#include "kernels/avx512_plain_scales.h"
 
 // Rows of e4m3 with one token, in f32: 16 lanes of a sum are a vector. Each lane adds what the
 // scalar set adds, in its order, unfused. Rows go one by one as they lie in memory, but for those
@@ -71,23 +72,6 @@ struct Work {
   alignas(64) float scaled[kChunk + 64];
   alignas(64) float lanes[kRows][16];
 };
-
-/// Whether the rows have one scale for each tile between them, powers of two within 2^+-kRange.
-constexpr int kRange = 40;
-bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n) noexcept {
-  const WeightRow& row = rows[0];
-  if (row.scales_f32 || row.scale_block % 64 != 0) return false;
-  const int64_t tiles = (n + row.scale_block - 1) / row.scale_block;
-  for (int64_t r = 1; r < num_rows; ++r) {
-    if (rows[r].scales == row.scales) continue;  // the next row of the same tiles
-    if (__builtin_memcmp(rows[r].scales, row.scales, static_cast<size_t>(tiles)) != 0) return false;
-  }
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    const int exponent = static_cast<int>(row.scales[tile]) - 127;
-    if (exponent < -kRange || exponent > kRange) return false;
-  }
-  return true;
-}
 
 /// scaled = x times the scales of the tiles. False if one is neither zero nor within 2^+-kRange:
 /// then products with what comes out might not be those of scaled weights.

@@ -70,6 +70,7 @@ const KernelTable& avx512bf16_kernels() noexcept {
     KernelTable t = avx512_kernels();
     t.name = "avx512bf16";
     install_avx512bf16_dots(t);
+    install_avx512bf16_fp8_dots(t);
     return t;
   }();
   return table;

@@ -56,6 +56,13 @@ struct KernelTable {
   RowsDot bf16_rows_with_f32;
   /// Many rows with many tokens, as row_dot, where the set has it.
   TileKernel tile[quant::kNumEncodings];
+  /// The same for weights with f32 scales, where `tile` takes e8m0 only; else all zero.
+  TileKernel f32_scale_tile[quant::kNumEncodings];
+  const TileKernel& tile_of(quant::Encoding encoding, bool f32_scales) const noexcept {
+    const auto index = static_cast<size_t>(encoding);
+    return f32_scales && f32_scale_tile[index].pack != nullptr ? f32_scale_tile[index]
+                                                               : tile[index];
+  }
 
   /// The indexer's scores of keys as they are stored (index_scores.h).
   IndexScores index_scores;

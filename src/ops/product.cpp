@@ -42,6 +42,16 @@ Scratch& decode_scratch() {
   return buffer;
 }
 
+bool reads_stored(const Device& device, const Linear& w) {
+  return device.numerics() == Numerics::Fast && w.role != LinearRole::F32;
+}
+
+/// The kernel of a linear's products in tiles, where there are any.
+const kernels::TileKernel& tile_kernel(const Device& device, const Linear& w) {
+  if (!reads_stored(device, w)) return device.kernels().tile_of(quant::Encoding::F32, false);
+  return device.kernels().tile_of(w.weight.encoding, w.weight.scales_f32);
+}
+
 /// Brings rows towards the cache, a part of them at each call. Packing reads 16 rows at once, more
 /// than the machine's own prefetching follows, and waits for memory otherwise.
 class Prefetch {
@@ -170,7 +180,7 @@ void decoded_rows(const Product& p, int64_t begin, int64_t end, float* out, int6
     }
     const std::span<const kernels::WeightRow> block(rows, static_cast<size_t>(count));
     if (p.tiles != nullptr) {
-      dot_by_tiles(p, p.device.kernels().tile[kF32], block, out + (first - begin), out_stride,
+      dot_by_tiles(p, tile_kernel(p.device, p.w), block, out + (first - begin), out_stride,
                    prefetch);
     } else {
       dot_by_rows(p, p.device.kernels().row_dot[kF32], block, out + (first - begin), out_stride);
@@ -187,7 +197,8 @@ void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64
     dot_by_token(p, kernels.rows_dot[encoding], begin, end, out, out_stride);
     return;
   }
-  const int64_t at_once = kernels.tile[encoding].rows_at_once;
+  const kernels::TileKernel& tile = tile_kernel(p.device, p.w);
+  const int64_t at_once = tile.rows_at_once;
   Prefetch prefetch(next, (end - begin + at_once - 1) / at_once *
                               tiles_for(static_cast<int64_t>(p.tokens.size())));
   constexpr int64_t kBlock = kMostPanels * kernels::kPanelRows;
@@ -197,22 +208,11 @@ void stored_rows(const Product& p, int64_t begin, int64_t end, float* out, int64
     for (int64_t r = 0; r < count; ++r) rows[r] = kernels::weight_row(p.w.weight, first + r);
     float* to = out + (first - begin);
     if (p.tiles != nullptr) {
-      dot_by_tiles(p, kernels.tile[encoding], {rows, static_cast<size_t>(count)}, to, out_stride,
-                   prefetch);
+      dot_by_tiles(p, tile, {rows, static_cast<size_t>(count)}, to, out_stride, prefetch);
     } else {
       dot_by_rows(p, kernels.row_dot[encoding], {rows, static_cast<size_t>(count)}, to, out_stride);
     }
   }
-}
-
-bool reads_stored(const Device& device, const Linear& w) {
-  return device.numerics() == Numerics::Fast && w.role != LinearRole::F32;
-}
-
-/// The kernel of a linear's products in tiles, where there are any.
-const kernels::TileKernel& tile_kernel(const Device& device, const Linear& w) {
-  const quant::Encoding read = reads_stored(device, w) ? w.weight.encoding : quant::Encoding::F32;
-  return device.kernels().tile[static_cast<size_t>(read)];
 }
 
 }  // namespace

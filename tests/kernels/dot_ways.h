@@ -58,7 +58,7 @@ inline std::vector<float> by_token(const kernels::KernelTable& set, Encoding enc
 inline std::vector<float> by_tile(const kernels::KernelTable& set, Encoding encoding,
                                   const std::vector<kernels::WeightRow>& rows, int64_t n,
                                   const kernels::ActivationBatch& tokens) {
-  const kernels::TileKernel& kernel = set.tile[static_cast<size_t>(encoding)];
+  const kernels::TileKernel& kernel = set.tile_of(encoding, rows.front().scales_f32);
   kernels::ActivationTiles tiles;
   tiles.reset(tokens.format(), (tokens.size() + kernels::kTileTokens - 1) / kernels::kTileTokens,
               n);

@@ -110,7 +110,7 @@ class KernelSetRowDot : public ::testing::TestWithParam<int> {
         if (set->rows_dot[static_cast<size_t>(encoding())] != nullptr) {
           ASSERT_TRUE(same(of_set, by_token(*set, encoding(), rows, w.cols, batch))) << "by token";
         }
-        if (set->tile[static_cast<size_t>(encoding())].takes(w.scale_block)) {
+        if (set->tile_of(encoding(), w.scales_f32).takes(w.scale_block)) {
           ASSERT_TRUE(same(of_set, by_tile(*set, encoding(), rows, w.cols, batch))) << "by tile";
         }
       }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/activation_batch.h"
+#include "kernels/dot_ways.h"
 #include "kernels/kernel_table.h"
 #include "kernels/random_weights.h"
 #include "kernels/row_dot_case.h"
@@ -118,28 +119,36 @@ class Fp8RowsTest : public ::testing::TestWithParam<int64_t> {
   }
   std::vector<float> activations() const { return random_values(columns(), 22); }
 
-  /// In every set the rows together give the scalar set's bits.
+  /// The rows one by one, as a set has it.
+  std::vector<float> one_by_one(const KernelTable& set, const std::vector<WeightRow>& rows,
+                                const ActivationBatch& batch) const {
+    std::vector<float> out(rows.size());
+    for (size_t r = 0; r < rows.size(); ++r) {
+      set.row_dot[static_cast<size_t>(Encoding::Fp8Block)](rows[r], columns(), batch.data(), 1,
+                                                           &out[r]);
+    }
+    return out;
+  }
+
+  /// In every set the rows together give the bits of the rows one by one, and those are the scalar
+  /// set's but where the set has its own.
   void expect_same_bits(const OwnedWeight& w, const std::vector<float>& x) const {
     const ActivationBatch batch(ActivationFormat::Bf16, x.data(), 1, columns(), columns());
     std::vector<WeightRow> rows;
     for (int64_t r = 0; r < kRows; ++r) rows.push_back(weight_row(w.weight, r));
-    std::vector<float> wanted(kRows);
-    for (size_t r = 0; r < rows.size(); ++r) {
-      scalar_kernels().row_dot[static_cast<size_t>(Encoding::Fp8Block)](
-          rows[r], columns(), batch.data(), 1, &wanted[r]);
-    }
+    const std::vector<float> scalar = one_by_one(scalar_kernels(), rows, batch);
     for (const KernelTable* set : runnable_sets()) {
       const RowsDot rows_dot = set->rows_dot[static_cast<size_t>(Encoding::Fp8Block)];
       if (rows_dot == nullptr) continue;
+      const bool own = set->own_bits[static_cast<size_t>(Encoding::Fp8Block)];
+      const std::vector<float> wanted = own ? one_by_one(*set, rows, batch) : scalar;
       std::vector<float> got(kRows);
       rows_dot(rows.data(), kRows, columns(), batch[0], got.data());
       for (size_t r = 0; r < got.size(); ++r) {
-        if (std::isnan(wanted[r])) {
-          EXPECT_TRUE(std::isnan(got[r])) << set->name << ", row " << r;
-        } else {
-          EXPECT_EQ(std::bit_cast<uint32_t>(got[r]), std::bit_cast<uint32_t>(wanted[r]))
-              << set->name << ", row " << r;
-        }
+        EXPECT_EQ(std::isnan(got[r]), std::isnan(scalar[r])) << set->name << ", row " << r;
+        if (std::isnan(wanted[r]) && std::isnan(got[r])) continue;
+        EXPECT_EQ(std::bit_cast<uint32_t>(got[r]), std::bit_cast<uint32_t>(wanted[r]))
+            << set->name << ", row " << r;
       }
     }
   }
@@ -184,27 +193,42 @@ TEST_P(Fp8RowsTest, NotANumber) {
 
 INSTANTIATE_TEST_SUITE_P(Columns, Fp8RowsTest, ::testing::Values(64, 192, 200, 1024, 4224, 8192));
 
-// Some re-packs of the release store f32 scales.
-TEST(RowDot, F32ScalesGiveTheSameBits) {
+// Some re-packs of the release store f32 scales. A set with bits of its own for e8m0 scales takes
+// these as the scalar set does, in tiles too.
+TEST(RowDot, F32ScalesGiveTheSameBitsButWhereASetHasItsOwn) {
+  constexpr int64_t kColumns = 4096;
+  constexpr int64_t kTokens = 5;
   for (Encoding encoding : {Encoding::Fp8Block, Encoding::Fp8Row, Encoding::Fp4Row}) {
-    const int64_t n = 4096;
-    const OwnedWeight w = random_weight(encoding, 1, n, 12);
+    const OwnedWeight w = testing::random_scaled(encoding, 19, kColumns, 12, 128);
     std::vector<float> scales(w.scales.size());
     for (size_t i = 0; i < scales.size(); ++i) {
       scales[i] = e8m0_to_f32(static_cast<uint8_t>(w.scales[i]));
     }
-    const std::vector<float> x = random_values(n, 13);
-    const ActivationBatch batch(activation_format(encoding), x.data(), 1, n, n);
+    quant::Weight with_f32 = w.weight;
+    with_f32.scales = reinterpret_cast<const std::byte*>(scales.data());
+    with_f32.scale_row_bytes *= 4;
+    with_f32.scales_f32 = true;
+    std::vector<WeightRow> rows;
+    std::vector<WeightRow> f32_rows;
+    for (int64_t r = 0; r < w.weight.rows; ++r) {
+      rows.push_back(weight_row(w.weight, r));
+      f32_rows.push_back(weight_row(with_f32, r));
+    }
+    const std::vector<float> x = random_values(kColumns * kTokens, 13);
+    const ActivationBatch batch(activation_format(encoding), x.data(), kTokens, kColumns, kColumns);
+    const auto scalar = testing::by_row(scalar_kernels(), encoding, rows, kColumns, batch);
     for (const KernelTable* set : runnable_sets()) {
-      const RowDot dot = set->row_dot[static_cast<size_t>(encoding)];
-      WeightRow row = weight_row(w.weight, 0);
-      float from_e8m0 = 0;
-      float from_f32 = 1;
-      dot(row, n, batch.data(), 1, &from_e8m0);
-      row.scales = reinterpret_cast<const std::byte*>(scales.data());
-      row.scales_f32 = true;
-      dot(row, n, batch.data(), 1, &from_f32);
-      EXPECT_EQ(from_e8m0, from_f32) << set->name << ", " << quant::encoding_name(encoding);
+      SCOPED_TRACE(std::string(set->name) + ", " + std::string(quant::encoding_name(encoding)));
+      if (!set->own_bits[static_cast<size_t>(encoding)]) {
+        EXPECT_EQ(testing::by_row(*set, encoding, rows, kColumns, batch), scalar);
+      }
+      EXPECT_EQ(testing::by_row(*set, encoding, f32_rows, kColumns, batch), scalar);
+      if (set->rows_dot[static_cast<size_t>(encoding)] != nullptr) {
+        EXPECT_EQ(testing::by_token(*set, encoding, f32_rows, kColumns, batch), scalar);
+      }
+      if (set->tile_of(encoding, true).takes(with_f32.scale_block)) {
+        EXPECT_EQ(testing::by_tile(*set, encoding, f32_rows, kColumns, batch), scalar);
+      }
     }
   }
 }
