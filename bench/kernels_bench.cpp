@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -27,10 +28,12 @@
 namespace {
 
 using lethe::kernels::ActivationBatch;
+using lethe::kernels::ActivationFormat;
 using lethe::kernels::ActivationTiles;
 using lethe::kernels::KernelTable;
 using lethe::kernels::kPanelRows;
 using lethe::kernels::kTileTokens;
+using lethe::kernels::TileForm;
 using lethe::kernels::TileKernel;
 using lethe::kernels::WeightRow;
 using lethe::quant::Encoding;
@@ -100,16 +103,23 @@ Rows make_rows(Encoding encoding, int64_t total_bytes) {
   return rows;
 }
 
-/// One matrix of tokens, prepared in both ways.
+/// One matrix of tokens, prepared in all ways.
 struct Tokens {
   ActivationBatch batch;
-  ActivationTiles tiles;
+  std::array<ActivationTiles, 3> tiles;  // by TileForm: those that sets read
 
   Tokens(Encoding encoding, const std::vector<float>& x, int64_t count)
       : batch(lethe::kernels::activation_format(encoding), x.data(), count, kColumns, kColumns) {
-    tiles.reset(batch.format(), (count + kTileTokens - 1) / kTileTokens, kColumns);
-    for (int64_t t = 0; t < count; ++t) tiles.add(t / kTileTokens, batch[t]);
-    tiles.fill(lethe::kernels::kernel_table(), 0, tiles.size());
+    for (const TileForm form : {TileForm::F32, TileForm::Bf16, TileForm::Int8}) {
+      if ((form == TileForm::Int8) != (batch.format() == ActivationFormat::Int8)) continue;
+      ActivationTiles& to = tiles[static_cast<size_t>(form)];
+      to.reset(form, (count + kTileTokens - 1) / kTileTokens, kColumns);
+      for (int64_t t = 0; t < count; ++t) to.add(t / kTileTokens, batch[t]);
+      to.fill(lethe::kernels::kernel_table(), 0, to.size());
+    }
+  }
+  const ActivationTiles& tiles_for(const TileKernel& kernel) const {
+    return tiles[static_cast<size_t>(kernel.form(batch.format()))];
   }
 };
 
@@ -118,6 +128,7 @@ void dot_tiles(const TileKernel& kernel, const std::vector<WeightRow>& rows, con
                float* out) {
   constexpr int64_t kPanelBytes = 512 << 10;
   static std::vector<std::byte> buffer;
+  const ActivationTiles& tiles = tokens.tiles_for(kernel);
   const int64_t panel_bytes = kernel.panel_bytes(kColumns);
   const int64_t together = kernel.rows_at_once / kPanelRows;
   const int64_t panels_at_once =
@@ -131,10 +142,10 @@ void dot_tiles(const TileKernel& kernel, const std::vector<WeightRow>& rows, con
       kernel.pack(rows.data() + r, std::min(kPanelRows, end - r), kColumns,
                   panels + p * panel_bytes);
     }
-    for (int64_t i = 0; i < tokens.tiles.size(); ++i) {
+    for (int64_t i = 0; i < tiles.size(); ++i) {
       for (int64_t r = begin; r < end; r += kernel.rows_at_once) {
         kernel.dot(panels + (r - begin) / kPanelRows * panel_bytes,
-                   std::min(kernel.rows_at_once, end - r), kColumns, tokens.tiles.tile(i),
+                   std::min(kernel.rows_at_once, end - r), kColumns, tiles.tile(i),
                    out + i * kTileTokens * count + r, count);
       }
     }

@@ -16,8 +16,8 @@ constexpr int64_t kGroup = 32;  // of quantize_int8
 /// Bytes from one token's numbers to the next's: cache lines. Near a power of two the tokens of a
 /// tile would compete for the same few places of the first cache, of which a page fills each once;
 /// so a token of a page or more begins 17 lines from where the one before it does, in a page.
+constexpr int64_t kLine = 64;
 int64_t spaced(int64_t bytes) {
-  constexpr int64_t kLine = 64;
   constexpr int64_t kPageLines = 64;
   constexpr int64_t kApart = 17;
   const int64_t lines = ceil_div(bytes, kLine);
@@ -27,12 +27,12 @@ int64_t spaced(int64_t bytes) {
 
 /// Numbers from one token to the next, in each buffer.
 struct Room {
-  size_t bf16;
+  size_t bf16;  ///< lines
   size_t codes;
   size_t scales;
   size_t sums;
   explicit Room(int64_t n)
-      : bf16(static_cast<size_t>(spaced(2 * n) / 2)),
+      : bf16(static_cast<size_t>(spaced(2 * n) / kLine)),
         codes(static_cast<size_t>(spaced(n))),
         scales(static_cast<size_t>(ceil_div(n, kGroup))),
         sums(static_cast<size_t>(2 * ceil_div(n, kGroup))) {}
@@ -118,22 +118,16 @@ class GroupBlock {
   HalfSums halves_[kMost];
 };
 
-constexpr int64_t kPiece = 16;  // columns that lie together in an f32 tile
-
-/// Lines of a tile.
-int64_t f32_each(int64_t n) {
-  return ceil_div(n, kPiece) * kTileTokens;
-}
-
+constexpr int64_t kPiece = 16;         // columns that lie together in an f32 tile
 constexpr int64_t kRun = 64 * kPiece;  // columns of a token that are read one after the other
 
 /// Columns [begin, begin + count) of a token to `out`, which is kPiece numbers of a tile.
 void put_piece(const Activation& token, int64_t begin, int64_t count, float* out) {
-  if (token.f32 != nullptr) {
+  if (token.bf16 != nullptr) {
+    std::transform(token.bf16 + begin, token.bf16 + begin + count, out, bf16_to_f32);
+  } else {
     __builtin_prefetch(token.f32 + begin + kRun);
     std::memcpy(out, token.f32 + begin, static_cast<size_t>(count) * sizeof(float));
-  } else {
-    std::transform(token.bf16 + begin, token.bf16 + begin + count, out, bf16_to_f32);
   }
 }
 
@@ -151,6 +145,41 @@ void put_f32(const ActivationTile& tile, int64_t n, float* out) {
         }
         std::fill_n(to, kPiece, 0.0F);
         if (t < tile.count) put_piece(tile.tokens[t], begin, end - begin, to);
+      }
+    }
+  }
+}
+
+/// Columns [begin, end) of a token, of a block of a bf16 tile, to `out`; zeros up to a whole line.
+void put_bf16(const KernelTable& kernels, const Activation& token, int64_t begin, int64_t end,
+              uint16_t* out) {
+  const int64_t count = end - begin;
+  if (token.bf16 != nullptr) {
+    std::memcpy(out, token.bf16 + begin, static_cast<size_t>(count) * sizeof(uint16_t));
+  } else {
+    kernels.to_bf16(token.f32 + begin, count, out);
+  }
+  std::fill(out + count, out + round_up(count, kGroup), uint16_t{0});
+}
+
+/// Of the tokens of a tile, a block of columns after the other.
+void put_bf16_tile(const KernelTable& kernels, const ActivationTile& tile, int64_t n,
+                   uint16_t* out) {
+  constexpr int64_t kBlocks = 4;  // of a token that are read one after the other
+  constexpr int64_t kTogether = 4;
+  constexpr int64_t kColumns = kBf16TileColumns;
+  for (int64_t run = 0; run < n; run += kBlocks * kColumns) {
+    const int64_t end = std::min(run + kBlocks * kColumns, n);
+    for (int64_t t = 0; t < round_up(tile.count, kTogether); ++t) {
+      for (int64_t begin = run; begin < end; begin += kColumns) {
+        const int64_t block_end = std::min(begin + kColumns, end);
+        const int64_t width = round_up(block_end - begin, kGroup);
+        uint16_t* const to = out + begin * kTileTokens + t * width;
+        if (t < tile.count) {
+          put_bf16(kernels, tile.tokens[t], begin, block_end, to);
+        } else {
+          std::fill_n(to, width, uint16_t{0});
+        }
       }
     }
   }
@@ -183,8 +212,8 @@ void ActivationBatch::reset(ActivationFormat format, const float* x, int64_t tok
   }
   for (size_t t = 0; t < count; ++t) {
     Activation& token = tokens_[t];
-    if (format != ActivationFormat::Bf16) token.f32 = x + static_cast<int64_t>(t) * stride;
-    if (format == ActivationFormat::Bf16) token.bf16 = bf16_.data() + t * room.bf16;
+    token.f32 = x + static_cast<int64_t>(t) * stride;
+    if (format == ActivationFormat::Bf16) token.bf16 = bf16_[t * room.bf16].bf16;
     if (format == ActivationFormat::Int8) {
       token.codes = codes_.data() + t * room.codes;
       token.scales = scales_.data() + t * room.scales;
@@ -198,7 +227,7 @@ void ActivationBatch::fill(const KernelTable& kernels, int64_t begin, int64_t en
   for (auto t = static_cast<size_t>(begin); t < static_cast<size_t>(end); ++t) {
     const float* x = x_ + static_cast<int64_t>(t) * stride_;
     if (format_ == ActivationFormat::Bf16) {
-      kernels.to_bf16(x, n_, bf16_.data() + t * room.bf16);
+      kernels.to_bf16(x, n_, bf16_[t * room.bf16].bf16);
     } else if (format_ == ActivationFormat::Int8) {
       kernels.quantize_int8(x, n_, codes_.data() + t * room.codes, scales_.data() + t * room.scales,
                             sums_.data() + t * room.sums);
@@ -206,14 +235,26 @@ void ActivationBatch::fill(const KernelTable& kernels, int64_t begin, int64_t en
   }
 }
 
-void ActivationTiles::reset(ActivationFormat format, int64_t tiles, int64_t n) {
-  format_ = format;
+void ActivationTiles::reset(TileForm form, int64_t tiles, int64_t n) {
+  form_ = form;
   n_ = n;
   groups_ = ceil_div(n, kGroup);
   counts_.assign(static_cast<size_t>(tiles), 0);
   make_room(tokens_, static_cast<size_t>(tiles * kTileTokens));
-  if (format != ActivationFormat::Int8) make_room(f32_, static_cast<size_t>(tiles * f32_each(n)));
-  if (format == ActivationFormat::Int8) make_room(int8_, static_cast<size_t>(tiles * groups_));
+  make_room(lines_, static_cast<size_t>(tiles * lines_each()));
+  if (form == TileForm::Int8) make_room(int8_, static_cast<size_t>(tiles * groups_));
+}
+
+int64_t ActivationTiles::lines_each() const noexcept {
+  switch (form_) {
+    case TileForm::F32:
+      return ceil_div(n_, kPiece) * kTileTokens;
+    case TileForm::Bf16:
+      return ceil_div(n_, kGroup) * kTileTokens;
+    case TileForm::Int8:
+      break;
+  }
+  return 0;
 }
 
 void ActivationTiles::add(int64_t tile, const Activation& token) {
@@ -225,24 +266,27 @@ void ActivationTiles::add(int64_t tile, const Activation& token) {
 void ActivationTiles::fill(const KernelTable& kernels, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const ActivationTile present = tile(i);
-    if (format_ != ActivationFormat::Int8) {
-      put_f32(present, n_, reinterpret_cast<float*>(f32_.data() + i * f32_each(n_)));
-      continue;
-    }
-    Int8TileGroup* const groups = int8_.data() + i * groups_;
-    for (int64_t g = 0; g < groups_; g += GroupBlock::kMost) {
-      GroupBlock(present, n_, g, std::min(GroupBlock::kMost, groups_ - g)).put(kernels, groups + g);
+    if (form_ == TileForm::F32) {
+      put_f32(present, n_, lines_[static_cast<size_t>(i * lines_each())].f32);
+    } else if (form_ == TileForm::Bf16) {
+      put_bf16_tile(kernels, present, n_, lines_[static_cast<size_t>(i * lines_each())].bf16);
+    } else {
+      Int8TileGroup* const groups = int8_.data() + i * groups_;
+      for (int64_t g = 0; g < groups_; g += GroupBlock::kMost) {
+        GroupBlock(present, n_, g, std::min(GroupBlock::kMost, groups_ - g))
+            .put(kernels, groups + g);
+      }
     }
   }
 }
 
 ActivationTile ActivationTiles::tile(int64_t i) const noexcept {
+  const CacheLine* const lines = lines_.data() + i * lines_each();
   return {.count = counts_[static_cast<size_t>(i)],
           .tokens = tokens_.data() + i * kTileTokens,
-          .f32 = format_ != ActivationFormat::Int8
-                     ? reinterpret_cast<const float*>(f32_.data() + i * f32_each(n_))
-                     : nullptr,
-          .int8 = format_ == ActivationFormat::Int8 ? int8_.data() + i * groups_ : nullptr};
+          .f32 = form_ == TileForm::F32 ? lines->f32 : nullptr,
+          .bf16 = form_ == TileForm::Bf16 ? lines->bf16 : nullptr,
+          .int8 = form_ == TileForm::Int8 ? int8_.data() + i * groups_ : nullptr};
 }
 
 }  // namespace lethe::kernels

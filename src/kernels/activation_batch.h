@@ -7,6 +7,12 @@
 
 namespace lethe::kernels {
 
+/// What buffers are made of: no vector reaches into two lines.
+union alignas(64) CacheLine {
+  float f32[16];
+  uint16_t bf16[32];
+};
+
 /// The activations of several tokens in the form that row dots read, prepared once and then used
 /// with every weight row. Owns its buffers, which a further reset() uses again; reading is safe
 /// from any thread.
@@ -35,7 +41,7 @@ class ActivationBatch {
   int64_t n_ = 0;
   int64_t stride_ = 0;
   std::vector<Activation> tokens_;
-  std::vector<uint16_t> bf16_;
+  std::vector<CacheLine> bf16_;
   std::vector<int8_t> codes_;
   std::vector<float> scales_;
   std::vector<int32_t> sums_;
@@ -46,9 +52,9 @@ class ActivationBatch {
 class ActivationTiles {
  public:
   /// Room for `tiles` tiles of tokens of n columns, none of which has a token yet.
-  void reset(ActivationFormat format, int64_t tiles, int64_t n);
+  void reset(TileForm form, int64_t tiles, int64_t n);
   /// Adds a token to a tile that has fewer than 16. Its own buffers must live as long as the tiles
-  /// are used. With Int8 it may have nothing but its numbers (`f32`): fill() finds their codes.
+  /// are used. With Int8 and Bf16 it may have nothing but its numbers (`f32`): fill() converts.
   void add(int64_t tile, const Activation& token);
   /// Prepares tiles [begin, end), once their tokens are added and filled. Any thread.
   void fill(const KernelTable& kernels, int64_t begin, int64_t end);
@@ -57,16 +63,14 @@ class ActivationTiles {
   ActivationTile tile(int64_t i) const noexcept;
 
  private:
-  ActivationFormat format_ = ActivationFormat::F32;
+  int64_t lines_each() const noexcept;
+
+  TileForm form_ = TileForm::F32;
   int64_t n_ = 0;
   int64_t groups_ = 0;
   std::vector<int64_t> counts_;
   std::vector<Activation> tokens_;  // 16 places per tile
-  /// A line of the caches: no vector reaches into two.
-  struct alignas(64) Line {
-    float values[16];
-  };
-  std::vector<Line> f32_;
+  std::vector<CacheLine> lines_;    // F32, Bf16
   std::vector<Int8TileGroup> int8_;
 };
 

@@ -12,15 +12,21 @@
 //   load(column, count, w)  kWidth columns from a multiple of kWidth on, zeros past `count`, as
 //                           vectors of 32 words
 //
-// A panel holds 32 columns of 16 rows after the other, row by row, padded with zeros.
+// A panel holds 4 rows after the other; of those, 32 columns after the other, row by row, padded
+// with zeros. So what is multiplied in one go lies together and in all sets of the first cache.
 
 namespace lethe::kernels {
 namespace {
 
-constexpr int64_t kPiece = 32;    // elements of a vector
-constexpr int64_t kBlock = 512;   // columns that are summed from zero
-constexpr int kTogether = 4;      // rows, and tokens, of a step of a tile
-constexpr int64_t kPieceBytes = kPanelRows * 2 * kPiece;
+constexpr int64_t kPiece = 32;                // elements of a vector
+constexpr int64_t kBlock = kBf16TileColumns;  // that are summed from zero
+constexpr int kTogether = 4;                  // rows, and tokens, of a step of a tile
+constexpr int64_t kPieceBytes = kTogether * 2 * kPiece;
+
+/// Of kTogether rows.
+LETHE_AVX512_INLINE int64_t rows_bytes(int64_t n) noexcept {
+  return (n + kPiece - 1) / kPiece * kPieceBytes;
+}
 
 LETHE_AVX512_INLINE __m512 add_pairs(__m512 sums, __m512i w, __m512i x) noexcept {
   return _mm512_dpbf16_ps(sums, reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(x));
@@ -79,7 +85,7 @@ template <typename Weights>
 void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) noexcept {
   constexpr int kPieces = Weights::kWidth / kPiece;
   for (int64_t r = 0; r < kPanelRows; ++r) {
-    std::byte* out = panel + r * 2 * kPiece;
+    std::byte* out = panel + r / kTogether * rows_bytes(n) + r % kTogether * 2 * kPiece;
     if (r >= num_rows) {
       for (int64_t i = 0; i < n; i += kPiece, out += kPieceBytes) {
         _mm512_store_si512(out, _mm512_setzero_si512());
@@ -97,42 +103,30 @@ void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) 
   }
 }
 
-/// 32 columns of kTogether rows and kTokens tokens.
-template <int kTokens>
-LETHE_AVX512_INLINE void add_piece(const std::byte* weights, const uint16_t* const* x,
-                                   int64_t column, __mmask32 present,
-                                   __m512 (*sums)[kTogether]) noexcept {
-  __m512i w[kTogether];
+/// Adds `pieces` times 32 columns, a block or the end of a row, of kTogether rows and tokens. x: of
+/// the first token, the next `pieces` pieces after it.
+LETHE_AVX512_INLINE void multiply(const std::byte* weights, const uint16_t* x, int64_t pieces,
+                                  __m512 (*totals)[kTogether]) noexcept {
+  __m512 sums[kTogether][kTogether];
 #pragma GCC unroll 4
-  for (int r = 0; r < kTogether; ++r) w[r] = load512(weights + 2 * kPiece * r);
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    const __m512i v = _mm512_maskz_loadu_epi16(present, x[t] + column);
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) sums[t][r] = add_pairs(sums[t][r], w[r], v);
-  }
-}
-
-/// Adds columns [begin, end), a block or the end of a row, of kTogether rows. panel: of the first.
-template <int kTokens>
-void multiply(const std::byte* panel, int64_t begin, int64_t end, const Activation* tokens,
-              __m512 (*totals)[kTogether]) noexcept {
-  const uint16_t* x[kTokens];
-  __m512 sums[kTokens][kTogether];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-    x[t] = tokens[t].bf16;
+  for (int t = 0; t < kTogether; ++t) {
 #pragma GCC unroll 4
     for (int r = 0; r < kTogether; ++r) sums[t][r] = _mm512_setzero_ps();
   }
-  const std::byte* weights = panel + begin / kPiece * kPieceBytes;
-  int64_t i = begin;
-  for (; i + kPiece <= end; i += kPiece, weights += kPieceBytes) {
-    add_piece<kTokens>(weights, x, i, ~__mmask32{0}, sums);
-  }
-  if (i < end) add_piece<kTokens>(weights, x, i, first_lanes(end - i), sums);
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < pieces; ++i, weights += kPieceBytes, x += kPiece) {
+    __m512i w[kTogether];
 #pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
+    for (int r = 0; r < kTogether; ++r) w[r] = load512(weights + 2 * kPiece * r);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      const __m512i v = load512(x + t * pieces * kPiece);
+#pragma GCC unroll 4
+      for (int r = 0; r < kTogether; ++r) sums[t][r] = add_pairs(sums[t][r], w[r], v);
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) {
 #pragma GCC unroll 4
     for (int r = 0; r < kTogether; ++r) totals[t][r] = _mm512_add_ps(totals[t][r], sums[t][r]);
   }
@@ -169,15 +163,14 @@ void tile_dot(const std::byte* panel, int64_t num_rows, int64_t n, const Activat
     }
   }
   for (int64_t begin = 0; begin < n; begin += kBlock) {
-    const int64_t end = begin + kBlock < n ? begin + kBlock : n;
+    const int64_t columns = n - begin < kBlock ? n - begin : kBlock;
+    const int64_t pieces = (columns + kPiece - 1) / kPiece;
+    const uint16_t* x = tile.bf16 + begin * kTileTokens;
     for (int64_t r = 0; r < num_rows; r += kTogether) {
-      const std::byte* rows = panel + r * 2 * kPiece;
-      auto* sums = totals[r / kTogether];
-      int64_t t = 0;
-      for (; t + kTogether <= tile.count; t += kTogether) {
-        multiply<kTogether>(rows, begin, end, tile.tokens + t, sums + t);
+      const std::byte* rows = panel + r / kTogether * rows_bytes(n) + begin / kPiece * kPieceBytes;
+      for (int64_t t = 0; t < tile.count; t += kTogether) {
+        multiply(rows, x + t * pieces * kPiece, pieces, totals[r / kTogether] + t);
       }
-      for (; t < tile.count; ++t) multiply<1>(rows, begin, end, tile.tokens + t, sums + t);
     }
   }
   const auto present = static_cast<__mmask16>((1u << num_rows) - 1);
@@ -188,8 +181,9 @@ void tile_dot(const std::byte* panel, int64_t num_rows, int64_t n, const Activat
 
 template <typename Weights>
 constexpr TileKernel tile_kernel(int64_t scale_multiple) noexcept {
-  return {.group_bytes = kPieceBytes,
+  return {.group_bytes = kPanelRows / kTogether * kPieceBytes,
           .scale_multiple = scale_multiple,
+          .reads_bf16 = true,
           .pack = pack<Weights>,
           .dot = tile_dot};
 }

@@ -22,7 +22,7 @@ ActivationFormat activation_format(quant::Encoding encoding) noexcept;
 
 /// One token's prepared activations, n of them. Only the fields of its format are set.
 struct Activation {
-  const float* f32 = nullptr;      ///< F32, and what an Int8 token is made from: [n]
+  const float* f32 = nullptr;      ///< F32, and what the others are made from: [n]
   const uint16_t* bf16 = nullptr;  ///< Bf16: [n] bits
   const int8_t* codes = nullptr;   ///< Int8: [n]
   const float* scales = nullptr;   ///< Int8: [ceil(n / 32)]

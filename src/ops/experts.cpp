@@ -66,8 +66,16 @@ struct Group {
   int64_t count() const { return static_cast<int64_t>(visits.size()); }
 };
 
-/// The activations that the groups' products read. Formats differ between experts at most: kinds.
-/// Buffers serve one layer after the other.
+/// A format of activations and a form of their tiles.
+constexpr size_t kForms = 3;
+constexpr size_t kKinds = 3 * kForms;
+size_t kind_of(const Device& device, const Linear& w) {
+  return static_cast<size_t>(input_format(device, w)) * kForms +
+         static_cast<size_t>(tile_form(device, w));
+}
+
+/// The activations that the groups' products read: of each kind, a format and a form of tiles, that
+/// there is among the experts. Buffers serve one layer after the other.
 class GroupInputs {
  public:
   /// x: rows of tokens, or (`by_visit`) of visits as Group numbers them; `row_of(group, i)` is that
@@ -75,54 +83,55 @@ class GroupInputs {
   template <typename RowOf, typename WeightOf>
   void prepare(const Device& device, const Matrix& x, std::span<const Group> groups, bool by_visit,
                RowOf row_of, WeightOf weight) {
-    std::array<bool, kFormats> used{};
+    const auto kind = [&](const Group& g) { return kind_of(device, weight(g)); };
+    std::array<bool, kKinds> used{};
     int64_t tiles = 0;
     for (const Group& g : groups) {
-      used[index_of(input_format(device, weight(g)))] = true;
+      used[kind(g)] = true;
       tiles = std::max(tiles, g.first_tile + tiles_for(g.count()));
     }
-    for (size_t f = 0; f < kFormats; ++f) {
-      if (!used[f]) continue;
-      batches_[f].reset(static_cast<kernels::ActivationFormat>(f), x.values().data(), x.rows(),
-                        x.cols(), x.cols());
-      if (!by_visit) fill(device, batches_[f], 0, x.rows());
-      tiles_[f].reset(static_cast<kernels::ActivationFormat>(f), tiles, x.cols());
+    for (size_t k = 0; k < kKinds; ++k) {
+      if (!used[k]) continue;
+      batches_[k].reset(static_cast<kernels::ActivationFormat>(k / kForms), x.values().data(),
+                        x.rows(), x.cols(), x.cols());
+      if (!by_visit) fill(device, batches_[k], 0, x.rows());
+      tiles_[k].reset(static_cast<kernels::TileForm>(k % kForms), tiles, x.cols());
     }
     // Visits of tiles go there as they are, where that can be.
     const auto in_tiles = [&](const Group& g) {
       return by_visit && takes_tiles(device, weight(g), g.count()) &&
-             input_format(device, weight(g)) == kernels::ActivationFormat::Int8;
+             tile_form(device, weight(g)) != kernels::TileForm::F32;
     };
     for (const Group& g : groups) {
       if (!by_visit || in_tiles(g)) continue;
-      fill(device, batches_[index_of(input_format(device, weight(g)))], g.first,
-           g.first + g.count());
+      fill(device, batches_[kind(g)], g.first, g.first + g.count());
     }
     tokens_.clear();
     starts_.clear();
-    std::array<bool, kFormats> tiled{};
+    std::array<bool, kKinds> tiled{};
     for (const Group& g : groups) {
-      const size_t f = index_of(input_format(device, weight(g)));
+      const size_t k = kind(g);
       starts_.push_back(tokens_.size());
       for (int64_t i = 0; i < g.count(); ++i) {
-        const kernels::Activation& token = batches_[f][row_of(g, i)];
-        tokens_.push_back(in_tiles(g) ? kernels::Activation{.f32 = token.f32} : token);
+        const int64_t row = row_of(g, i);
+        tokens_.push_back(in_tiles(g) ? kernels::Activation{.f32 = x.row(row).data()}
+                                      : batches_[k][row]);
       }
       if (!takes_tiles(device, weight(g), g.count())) continue;
-      tiled[f] = true;
+      tiled[k] = true;
       for (int64_t i = 0; i < g.count(); ++i) {
-        tiles_[f].add(g.first_tile + i / kernels::kTileTokens,
+        tiles_[k].add(g.first_tile + i / kernels::kTileTokens,
                       tokens_[starts_.back() + static_cast<size_t>(i)]);
       }
     }
-    for (size_t f = 0; f < kFormats; ++f) {
-      if (tiled[f]) fill(device, tiles_[f], x.cols());
+    for (size_t k = 0; k < kKinds; ++k) {
+      if (tiled[k]) fill(device, tiles_[k], x.cols());
     }
   }
 
   Product product(const Device& device, const Linear& w, const Group& group, size_t index) const {
     const auto count = static_cast<size_t>(group.count());
-    const kernels::ActivationTiles& tiles = tiles_[index_of(input_format(device, w))];
+    const kernels::ActivationTiles& tiles = tiles_[kind_of(device, w)];
     return {.device = device,
             .w = w,
             .tokens = std::span(tokens_).subspan(starts_[index], count),
@@ -131,12 +140,8 @@ class GroupInputs {
   }
 
  private:
-  static constexpr size_t kFormats = 3;
-
-  static size_t index_of(kernels::ActivationFormat format) { return static_cast<size_t>(format); }
-
-  std::array<kernels::ActivationBatch, kFormats> batches_;
-  std::array<kernels::ActivationTiles, kFormats> tiles_;
+  std::array<kernels::ActivationBatch, kKinds> batches_;
+  std::array<kernels::ActivationTiles, kKinds> tiles_;
   std::vector<kernels::Activation> tokens_;  // by group
   std::vector<size_t> starts_;               // of groups in it
 };
@@ -224,7 +229,7 @@ void run_groups(const Device& device, const Matrix& x, RecycledVector<Group> gro
                 g.weights->w2.out_features() == out.cols());
     LETHE_CHECK(rounds_input(device, g.weights->w1) == rounds_input(device, any.w1) &&
                 rounds_input(device, g.weights->w3) == rounds_input(device, any.w1));
-    alike = alike && input_format(device, g.weights->w1) == input_format(device, g.weights->w3) &&
+    alike = alike && kind_of(device, g.weights->w1) == kind_of(device, g.weights->w3) &&
             takes_tiles(device, g.weights->w1, g.count()) ==
                 takes_tiles(device, g.weights->w3, g.count());
   }

@@ -34,7 +34,8 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
   auto& tokens = buffers.tokens;
   const kernels::ActivationFormat format = input_format(device, w);
   const bool tiled = takes_tiles(device, w, count);
-  const bool in_tiles = tiled && format == kernels::ActivationFormat::Int8;  // prepared there
+  const kernels::TileForm form = tile_form(device, w);
+  const bool in_tiles = tiled && form != kernels::TileForm::F32;  // prepared there
   if (!in_tiles) {
     batch.reset(format, x.values().data(), count * groups, n, n);
     fill(device, batch, 0, batch.size());
@@ -48,7 +49,7 @@ void multiply(const Device& device, const Matrix& x, const Linear& w, int64_t gr
     }
   }
   if (tiled) {
-    tiles.reset(format, groups * tiles_for(count), n);
+    tiles.reset(form, groups * tiles_for(count), n);
     for (int64_t i = 0; i < groups * count; ++i) {
       tiles.add(i / count * tiles_for(count) + i % count / kernels::kTileTokens,
                 tokens[static_cast<size_t>(i)]);

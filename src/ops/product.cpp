@@ -222,6 +222,10 @@ kernels::ActivationFormat input_format(const Device& device, const Linear& w) {
                                  : kernels::ActivationFormat::F32;
 }
 
+kernels::TileForm tile_form(const Device& device, const Linear& w) {
+  return tile_kernel(device, w).form(input_format(device, w));
+}
+
 bool takes_tiles(const Device& device, const Linear& w, int64_t tokens) {
   if (tokens < kLeastForTiles || device.official()) return false;
   return tile_kernel(device, w).takes(reads_stored(device, w) ? w.weight.scale_block : 0);

@@ -15,6 +15,9 @@ namespace lethe::ops {
 /// The form in which a linear's products read activations on this device.
 kernels::ActivationFormat input_format(const Device& device, const Linear& w);
 
+/// The form in which its tiles hold them.
+kernels::TileForm tile_form(const Device& device, const Linear& w);
+
 /// True if products of so many tokens read tiles of them rather than tokens one by one. A matter
 /// of speed: the results have the same bits.
 bool takes_tiles(const Device& device, const Linear& w, int64_t tokens);

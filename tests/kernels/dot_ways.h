@@ -59,11 +59,11 @@ inline std::vector<float> by_tile(const kernels::KernelTable& set, Encoding enco
                                   const std::vector<kernels::WeightRow>& rows, int64_t n,
                                   const kernels::ActivationBatch& tokens) {
   const kernels::TileKernel& kernel = set.tile_of(encoding, rows.front().scales_f32);
+  const kernels::TileForm form = kernel.form(tokens.format());
   kernels::ActivationTiles tiles;
-  tiles.reset(tokens.format(), (tokens.size() + kernels::kTileTokens - 1) / kernels::kTileTokens,
-              n);
+  tiles.reset(form, (tokens.size() + kernels::kTileTokens - 1) / kernels::kTileTokens, n);
   for (int64_t t = 0; t < tokens.size(); ++t) {
-    const bool numbers = tokens.format() == kernels::ActivationFormat::Int8 && t % 2 == 1;
+    const bool numbers = form != kernels::TileForm::F32 && t % 2 == 1;
     tiles.add(t / kernels::kTileTokens,
               numbers ? kernels::Activation{.f32 = tokens[t].f32} : tokens[t]);
   }
