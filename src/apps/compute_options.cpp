@@ -18,11 +18,9 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->capture_default_str()
       ->check(CLI::IsMember({"f32", "f32-served", "official", "fast"}));
   command
-      .add_option(
-          "--isa", options.isa,
-          "Instruction set of the kernels: auto (the best here), scalar, avx2, avxvnni, "
-          "avx512, avx512bf16, avx512bf16-attention (faster and rougher), amx (not tried on "
-          "a processor yet), neon, neon-i8mm")
+      .add_option("--isa", options.isa,
+                  "Instruction set of the kernels: auto (the best here), scalar, avx2, avxvnni, "
+                  "avx512, avx512bf16, amx (not tried on a processor yet), neon, neon-i8mm")
       ->capture_default_str();
   command
       .add_option("--replay", options.replay,

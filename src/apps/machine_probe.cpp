@@ -16,7 +16,9 @@ namespace lethe::apps {
 
 namespace {
 
-constexpr int kTries = 3;  // the first reads are often far below what the machine can do
+constexpr int kTries = 6;  // the first reads are often far below what the machine can do
+constexpr int64_t kAhead[] = {0, 2048};  // bytes asked for before they are read, try by try
+constexpr size_t kLine = 64;
 constexpr int64_t kReadBytes = int64_t{512} << 20;  // past every cache
 constexpr double kPeakSeconds = 0.05;
 
@@ -24,16 +26,6 @@ double seconds_of(const auto& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-/// Sum of 8-byte words in as many independent sums as hide an addition's latency.
-uint64_t sum_words(const uint64_t* words, size_t count) {
-  constexpr size_t kSums = 16;
-  uint64_t sums[kSums] = {};
-  for (size_t i = 0; i + kSums <= count; i += kSums) {
-    for (size_t s = 0; s < kSums; ++s) sums[s] += words[i + s];
-  }
-  return std::accumulate(sums, sums + kSums, uint64_t{0});
 }
 
 /// Memory that the threads of a team read, each its own part.
@@ -44,36 +36,36 @@ class ReadMemory {
     // thrown out for it.
     const int64_t bytes = std::min(kReadBytes, available_memory_bytes() / 8);
     const auto threads = static_cast<size_t>(team.size());
-    words_each_ = static_cast<size_t>(bytes) / sizeof(uint64_t) / threads;
-    memory_ = HugeMemory(words_each_ * threads * sizeof(uint64_t));
-    words_ = reinterpret_cast<uint64_t*>(memory_.bytes().data());
+    lines_each_ = static_cast<size_t>(bytes) / kLine / threads;
+    memory_ = HugeMemory(lines_each_ * threads * kLine);
     // Each thread reads what it wrote first, so that the pages lie near it.
     team.run([&](int i) {
-      std::fill_n(words_ + static_cast<size_t>(i) * words_each_, words_each_,
-                  static_cast<uint64_t>(i) + 1);
+      const std::span<std::byte> part = memory_.bytes().subspan(
+          static_cast<size_t>(i) * lines_each_ * kLine, lines_each_ * kLine);
+      std::ranges::fill(part, std::byte{1});
     });
   }
 
   /// One try.
-  double read_gb_s() {
+  double read_gb_s(const kernels::PeakProbe& probe, int64_t ahead) {
     const auto threads = static_cast<size_t>(team_.size());
     std::vector<uint64_t> sums(threads);
     const double seconds = seconds_of([&] {
       team_.run([&](int i) {
         const auto thread = static_cast<size_t>(i);
-        sums[thread] = sum_words(words_ + thread * words_each_, words_each_);
+        sums[thread] = probe.read(memory_.bytes().data() + thread * lines_each_ * kLine,
+                                  static_cast<int64_t>(lines_each_), ahead);
       });
     });
     // The sums are used, so that the reads cannot be left out.
     if (std::accumulate(sums.begin(), sums.end(), uint64_t{0}) == 0) return 0;
-    return static_cast<double>(words_each_ * threads * sizeof(uint64_t)) / seconds / 1e9;
+    return static_cast<double>(lines_each_ * threads * kLine) / seconds / 1e9;
   }
 
  private:
   ThreadTeam& team_;
   HugeMemory memory_;
-  uint64_t* words_ = nullptr;  // in it
-  size_t words_each_ = 0;      // of a thread
+  size_t lines_each_ = 0;  // of a thread
 };
 
 double median_of(std::span<const MachineLimits> measurements, double MachineLimits::*figure) {
@@ -109,7 +101,9 @@ double MachineProbe::peak(Work work, int64_t rounds) {
 double MachineProbe::best_read_gb_s() {
   ReadMemory memory(team_);
   double best = 0;
-  for (int t = 0; t < kTries; ++t) best = std::max(best, memory.read_gb_s());
+  for (int t = 0; t < kTries; ++t) {
+    best = std::max(best, memory.read_gb_s(probe_, kAhead[static_cast<size_t>(t) % 2]));
+  }
   return best;
 }
 

@@ -13,10 +13,12 @@ namespace lethe::kernels {
 void install_avx512_activations(KernelTable& table) noexcept;
 /// dot_f32, fma_row_f32, fma_rows_f32; row_dot of F32; tile of F32, BF16, F16, Fp8Block, Fp8Row.
 void install_avx512_f32(KernelTable& table) noexcept;
+/// few_rows_dot.
+void install_avx512_few_rows(KernelTable& table) noexcept;
 /// rows_dot of Fp8Block and Fp8Row.
 void install_avx512_fp8_rows(KernelTable& table) noexcept;
-/// rows_dot of the encodings with Int8 activations.
-void install_avx512_int8_rows(KernelTable& table) noexcept;
+/// rows_dot of the encodings with Int8 activations. narrow_streams: CpuFeatures'.
+void install_avx512_int8_rows(KernelTable& table, bool narrow_streams) noexcept;
 /// int8_tile.
 void install_avx512_int8_tile(KernelTable& table) noexcept;
 /// attend, with the avx2 set's bits.

@@ -14,6 +14,7 @@ using quant::Encoding;
 constexpr int kRows = 4;          // whose sums share a vector
 constexpr int64_t kChunk = 16;    // steps whose activations are prepared at a time
 constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are read
+bool ask_ahead = true;            // set once, at installation
 
 /// A token's activations of one step, in the order of a format.
 template <typename Format>
@@ -186,7 +187,7 @@ void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t w
       const WeightRow& row = rows[begin + r];
       for (int64_t s = 0; s < whole; ++s) {
         const WideStep step = step_at<Format>(row, first + s);
-        prefetch<Format>(step);
+        if (ask_ahead) prefetch<Format>(step);
         values[s][r] = group_values<Format>(step, x.steps[s]);
       }
       if (rest != 0)
@@ -219,7 +220,8 @@ void set(KernelTable& table, Encoding encoding) noexcept {
 
 }  // namespace
 
-void install_avx512_int8_rows(KernelTable& table) noexcept {
+void install_avx512_int8_rows(KernelTable& table, bool narrow_streams) noexcept {
+  ask_ahead = !narrow_streams;
   set<HotFp4Row>(table, Encoding::Fp4Row);
   set<HotQ8_0>(table, Encoding::Q8_0);
   set<Widened<Q4_0>>(table, Encoding::Q4_0);

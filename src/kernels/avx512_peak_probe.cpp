@@ -36,11 +36,28 @@ double avx512_bf16_flops(int64_t rounds) noexcept {
   return 2.0 * 16 * kSums * static_cast<double>(rounds);
 }
 
+uint64_t avx512_read(const std::byte* memory, int64_t lines, int64_t ahead) noexcept {
+  constexpr int kLines = 4;
+  __m512i sums[kLines];
+  for (__m512i& sum : sums) sum = _mm512_setzero_si512();
+  for (int64_t i = 0; i + kLines <= lines; i += kLines, memory += 64 * kLines) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kLines; ++k) {
+      __builtin_prefetch(memory + 64 * k + ahead);
+      sums[k] = _mm512_add_epi64(sums[k], _mm512_loadu_si512(memory + 64 * k));
+    }
+  }
+  const __m512i sum =
+      _mm512_add_epi64(_mm512_add_epi64(sums[0], sums[1]), _mm512_add_epi64(sums[2], sums[3]));
+  return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+}
+
 }  // namespace
 
 void install_avx512_peak_probe(PeakProbe& probe) noexcept {
   probe.int8_ops = avx512_int8_ops;
   probe.bf16_flops = avx512_bf16_flops;
+  probe.read = avx512_read;
 }
 
 }  // namespace lethe::kernels

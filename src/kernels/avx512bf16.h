@@ -14,10 +14,10 @@
 
 namespace lethe::kernels {
 
-/// row_dot, rows_dot and tile of BF16.
-void install_avx512bf16_dots(KernelTable& table) noexcept;
+/// row_dot, rows_dot and tile of BF16. narrow_streams: CpuFeatures'.
+void install_avx512bf16_dots(KernelTable& table, bool narrow_streams) noexcept;
 /// The same of Fp8Block and Fp8Row.
-void install_avx512bf16_fp8_dots(KernelTable& table) noexcept;
+void install_avx512bf16_fp8_dots(KernelTable& table, bool narrow_streams) noexcept;
 /// attend.
 void install_avx512bf16_attention(KernelTable& table) noexcept;
 

@@ -12,8 +12,8 @@ namespace {
 
 using quant::Encoding;
 
-constexpr int64_t kChunk = 4096;  // columns whose activations take on scales at a time
 constexpr int64_t kAhead = 2048;  // bytes that are asked for before they are read
+constexpr int64_t kChunk = 8192;  // columns whose activations take on scales at a time
 static_assert(kChunk % kBlock == 0);
 
 /// Any row, weights with their scales.
@@ -32,13 +32,18 @@ struct Fp8Weights {
 };
 
 /// Whole steps of a row whose scales the activations have taken on.
+template <bool kNarrow>
 struct PlainWeights {
   static constexpr int64_t kWidth = 64;
   const std::byte* data;
 
   LETHE_AVX512_INLINE void load(int64_t column, int64_t, __m512i* w) const noexcept {
-    __builtin_prefetch(data + column + kAhead);  // past the row is the next one
-    e4m3_to_bf16(load512(data + column), w);
+    if constexpr (kNarrow) {
+      e4m3_to_bf16(load512_halves(data + column), w);
+    } else {
+      __builtin_prefetch(data + column + kAhead);  // past the row is the next one
+      e4m3_to_bf16(load512(data + column), w);
+    }
   }
 };
 
@@ -70,17 +75,18 @@ bool scale_columns(const WeightRow& row, int64_t begin, int64_t end, const uint1
   return bad == 0;
 }
 
+template <bool kNarrow>
 void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
                float* out) noexcept {
   Work work;
   for (int64_t r = 0; r < num_rows; ++r) work.totals[r] = _mm512_setzero_ps();
-  const bool plain = n % PlainWeights::kWidth == 0 && share_plain_scales(rows, num_rows, n);
+  using Plain = PlainWeights<kNarrow>;
+  const bool plain = n % Plain::kWidth == 0 && share_plain_scales(rows, num_rows, n);
   for (int64_t begin = 0; begin < n; begin += kChunk) {
     const int64_t end = begin + kChunk < n ? begin + kChunk : n;
     if (plain && scale_columns(rows[0], begin, end, token.bf16, work.scaled)) {
       for (int64_t r = 0; r < num_rows; ++r) {
-        work.totals[r] =
-            add_columns(PlainWeights{rows[r].data}, begin, end, work.scaled, work.totals[r]);
+        work.totals[r] = add_columns(Plain{rows[r].data}, begin, end, work.scaled, work.totals[r]);
       }
     } else {
       for (int64_t r = 0; r < num_rows; ++r) {
@@ -101,6 +107,7 @@ bool ours(const WeightRow& row) noexcept {
   return !row.scales_f32 && row.scale_block % kPiece == 0;
 }
 
+template <bool kNarrow>
 void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
               float* out) noexcept {
   if (num_rows > 0 && !ours(rows[0])) {
@@ -109,7 +116,7 @@ void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activati
   }
   for (int64_t r = 0; r < num_rows; r += Work::kRows) {
     const int64_t count = num_rows - r < Work::kRows ? num_rows - r : Work::kRows;
-    some_rows(rows + r, count, n, token, out + r);
+    some_rows<kNarrow>(rows + r, count, n, token, out + r);
   }
 }
 
@@ -122,22 +129,22 @@ void row_dot(const WeightRow& row, int64_t n, const Activation* tokens, int64_t 
   for (int64_t t = 0; t < num_tokens; ++t) out[t] = dot_one<Fp8Weights>(row, n, tokens[t]);
 }
 
-void set(KernelTable& table, Encoding encoding) noexcept {
+void set(KernelTable& table, Encoding encoding, bool narrow_streams) noexcept {
   const auto index = static_cast<size_t>(encoding);
   table.own_bits[index] = true;
   table.row_dot[index] = row_dot;
-  table.rows_dot[index] = rows_dot;
+  table.rows_dot[index] = narrow_streams ? rows_dot<true> : rows_dot<false>;
   table.f32_scale_tile[index] = table.tile[index];
   table.tile[index] = tile_kernel<Fp8Weights>(kPiece);
 }
 
 }  // namespace
 
-void install_avx512bf16_fp8_dots(KernelTable& table) noexcept {
+void install_avx512bf16_fp8_dots(KernelTable& table, bool narrow_streams) noexcept {
   other_row_dot = table.row_dot[static_cast<size_t>(Encoding::Fp8Block)];
   other_rows_dot = table.rows_dot[static_cast<size_t>(Encoding::Fp8Block)];
-  set(table, Encoding::Fp8Block);
-  set(table, Encoding::Fp8Row);
+  set(table, Encoding::Fp8Block, narrow_streams);
+  set(table, Encoding::Fp8Row, narrow_streams);
 }
 
 }  // namespace lethe::kernels

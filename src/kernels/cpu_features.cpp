@@ -11,6 +11,13 @@ namespace lethe::kernels {
 namespace {
 
 constexpr uint32_t kOsXsave = 1u << 27;  // of leaf 1: XCR0 can be read
+constexpr uint32_t kZen4Family = 0x19;   // and Zen 3's, which has no sets that ask
+
+/// Of AMD's processors, as they count it; others have families of their own there.
+uint32_t family_of(const X86Identity& identity) noexcept {
+  const uint32_t base = identity.basic_eax >> 8 & 0xf;
+  return base == 0xf ? base + (identity.basic_eax >> 20 & 0xff) : base;
+}
 
 }  // namespace
 
@@ -34,6 +41,7 @@ CpuFeatures features_of(const X86Identity& identity) noexcept {
 
   if (!has(identity.basic_ecx, kOsXsave | kAvx) || !saves(kSseAndAvx)) return {};
   CpuFeatures cpu;
+  cpu.narrow_streams = family_of(identity) == kZen4Family;
   cpu.fma = has(identity.basic_ecx, kFma);
   cpu.f16c = has(identity.basic_ecx, kF16c);
   cpu.avx2 = has(identity.extended_ebx, kAvx2);
@@ -67,11 +75,10 @@ uint64_t saved_states() noexcept {
 
 CpuFeatures cpu_features() noexcept {
   X86Identity id;
-  uint32_t eax = 0;
   uint32_t ebx = 0;
   uint32_t ecx = 0;
   uint32_t edx = 0;
-  if (__get_cpuid(1, &eax, &ebx, &id.basic_ecx, &edx) == 0) return {};
+  if (__get_cpuid(1, &id.basic_eax, &ebx, &id.basic_ecx, &edx) == 0) return {};
   if ((id.basic_ecx & kOsXsave) != 0) id.saved_states = saved_states();
   uint32_t last_subleaf = 0;
   if (__get_cpuid_count(7, 0, &last_subleaf, &id.extended_ebx, &id.extended_ecx,

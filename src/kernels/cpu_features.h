@@ -17,6 +17,9 @@ struct CpuFeatures {
   bool avx512_bf16 = false;
   bool amx_tile = false;  ///< tile registers; to be asked for, too (tile_permission.h)
   bool amx_int8 = false;
+  /// Not an instruction: streams come from memory fastest by loads of 32 bytes and without asking
+  /// for lines ahead (Zen 4; docs/kernels.md has the measurements).
+  bool narrow_streams = false;
 
   // AArch64, where plain NEON is part of every processor:
   bool dotprod = false;  ///< int8 dot products (ASIMDDP)
@@ -28,7 +31,8 @@ CpuFeatures cpu_features() noexcept;
 
 /// What an x86-64 processor says of itself; zero where it says nothing.
 struct X86Identity {
-  uint32_t basic_ecx = 0;     ///< cpuid leaf 1
+  uint32_t basic_eax = 0;  ///< cpuid leaf 1: family, model, stepping
+  uint32_t basic_ecx = 0;
   uint32_t extended_ebx = 0;  ///< leaf 7
   uint32_t extended_ecx = 0;
   uint32_t extended_edx = 0;

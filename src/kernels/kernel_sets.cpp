@@ -54,9 +54,10 @@ const KernelTable& avx512_kernels() noexcept {
     KernelTable t = avx2_kernels();
     t.name = "avx512";
     install_avx512_f32(t);
+    install_avx512_few_rows(t);
     install_avx512_fp8_rows(t);
     install_avx512_activations(t);
-    install_avx512_int8_rows(t);
+    install_avx512_int8_rows(t, cpu_features().narrow_streams);
     install_avx512_int8_tile(t);
     install_avx512_index_scores(t);
     install_avx512_attention(t);
@@ -69,17 +70,8 @@ const KernelTable& avx512bf16_kernels() noexcept {
   static const KernelTable table = [] {
     KernelTable t = avx512_kernels();
     t.name = "avx512bf16";
-    install_avx512bf16_dots(t);
-    install_avx512bf16_fp8_dots(t);
-    return t;
-  }();
-  return table;
-}
-
-const KernelTable& bf16_attention_kernels() noexcept {
-  static const KernelTable table = [] {
-    KernelTable t = avx512bf16_kernels();
-    t.name = "avx512bf16-attention";
+    install_avx512bf16_dots(t, cpu_features().narrow_streams);
+    install_avx512bf16_fp8_dots(t, cpu_features().narrow_streams);
     install_avx512bf16_attention(t);
     return t;
   }();
@@ -152,10 +144,6 @@ KernelSet avx512_set() {
 KernelSet avx512bf16_set() {
   return set_of("avx512bf16", missing_for_avx512bf16(cpu_features()), avx512bf16_kernels);
 }
-KernelSet bf16_attention_set() {
-  return set_of("avx512bf16-attention", missing_for_avx512bf16(cpu_features()),
-                bf16_attention_kernels);
-}
 KernelSet amx_set() {
   const std::string why_not = why_not_amx(cpu_features(), request_tile_registers);
   if (!why_not.empty()) return {"amx", nullptr, why_not};
@@ -175,9 +163,6 @@ KernelSet avx512_set() {
 }
 KernelSet avx512bf16_set() {
   return {"avx512bf16", nullptr, "it is for x86-64 processors"};
-}
-KernelSet bf16_attention_set() {
-  return {"avx512bf16-attention", nullptr, "it is for x86-64 processors"};
 }
 KernelSet amx_set() {
   return {"amx", nullptr, "it is for x86-64 processors"};
@@ -244,8 +229,6 @@ std::vector<KernelSet> find_sets() {
   sets.push_back(avxvnni_set());
   sets.push_back(avx512_set());
   sets.push_back(avx512bf16_set());
-  sets.push_back(bf16_attention_set());
-  sets.back().only_by_name = true;
   sets.push_back(amx_set());
   sets.back().only_by_name = true;
   sets.push_back(neon_set());

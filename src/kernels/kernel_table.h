@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "kernels/attention.h"
+#include "kernels/few_rows.h"
 #include "kernels/index_scores.h"
 #include "kernels/row_dot.h"
 #include "kernels/tile_dot.h"
@@ -62,6 +63,14 @@ struct KernelTable {
     const auto index = static_cast<size_t>(encoding);
     return f32_scales && f32_scale_tile[index].pack != nullptr ? f32_scale_tile[index]
                                                                : tile[index];
+  }
+
+  /// A few long f32 rows with many tokens (few_rows.h). Null: as any other rows.
+  FewRowsDot few_rows_dot;
+
+  /// Whether weights stored as bf16 are multiplied with bf16 activations as such, not widened.
+  bool multiplies_bf16(quant::Encoding encoding) const noexcept {
+    return encoding == quant::Encoding::BF16 && tile[static_cast<size_t>(encoding)].reads_bf16;
   }
 
   /// The indexer's scores of keys as they are stored (index_scores.h).

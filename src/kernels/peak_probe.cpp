@@ -44,9 +44,24 @@ double scalar_bf16_flops(int64_t rounds) noexcept {
   return 2.0 * kLanes * static_cast<double>(rounds);
 }
 
+/// Sums of 8-byte words: as many as a line has, so that no addition waits for the one before.
+uint64_t scalar_read(const std::byte* memory, int64_t lines, int64_t ahead) noexcept {
+  constexpr int kWords = 8;
+  const auto* words = reinterpret_cast<const uint64_t*>(memory);
+  uint64_t sums[kWords] = {};
+  for (int64_t i = 0; i < lines; ++i, words += kWords) {
+    __builtin_prefetch(reinterpret_cast<const std::byte*>(words) + ahead);
+    for (int k = 0; k < kWords; ++k) sums[k] += words[k];
+  }
+  uint64_t sum = 0;
+  for (const uint64_t s : sums) sum += s;
+  return sum;
+}
+
 }  // namespace
 
 void install_scalar_peak_probe(PeakProbe& probe) noexcept {
+  probe.read = scalar_read;
   probe.int8_ops = scalar_int8_ops;
   probe.bf16_flops = scalar_bf16_flops;
 }
@@ -56,7 +71,7 @@ PeakProbe peak_probe([[maybe_unused]] const KernelTable& set) noexcept {
   install_scalar_peak_probe(probe);
 #if defined(__x86_64__)
   const bool amx = set.name == "amx";
-  const bool avx512bf16 = amx || set.name == "avx512bf16" || set.name == "avx512bf16-attention";
+  const bool avx512bf16 = amx || set.name == "avx512bf16";
   const bool avx512 = avx512bf16 || set.name == "avx512";
   const bool avxvnni = set.name == "avxvnni";
   if (avx512 || avxvnni || set.name == "avx2") install_avx2_peak_probe(probe);

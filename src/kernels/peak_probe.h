@@ -1,19 +1,23 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/kernel_table.h"
 
 namespace lethe::kernels {
 
-/// Loops that do nothing but the dot products of an instruction set, in registers: how fast they
-/// can be at best on one thread of this machine. Each runs `rounds` times over a fixed piece of
-/// work and returns how many operations that were (a multiply-add is two).
+/// What an instruction set can do at best on one thread of this machine. Loops of nothing but its
+/// dot products, in registers: each runs `rounds` times over a fixed piece of work and returns how
+/// many operations that were (a multiply-add is two). And a loop of nothing but its loads.
 struct PeakProbe {
   /// int8 x int8 into int32, with the instructions that the set's products of many tokens use.
   double (*int8_ops)(int64_t rounds) noexcept;
   /// Products of bf16 into f32: widened where the set has no instruction for them.
   double (*bf16_flops)(int64_t rounds) noexcept;
+  /// Reads `lines` lines of 64 bytes from a line on, asking for what lies `ahead` bytes further;
+  /// returns something that depends on all of them.
+  uint64_t (*read)(const std::byte* memory, int64_t lines, int64_t ahead) noexcept;
 };
 
 /// The probe of a set (kernel_sets.h).

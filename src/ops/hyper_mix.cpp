@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/few_rows.h"
 #include "ops/norm.h"
 #include "ops/profile.h"
+#include "tensor/integers.h"
 
 namespace lethe::ops {
 
@@ -14,14 +16,31 @@ float sigmoid(float x) {
   return 1.0f / (1.0f + std::exp(-x));
 }
 
-/// mix = (fn . streams) * rsqrt(mean(streams^2) + eps), [tokens, fn rows].
-Matrix normalized_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
-  Matrix mix = linear(device, streams, params.fn);
-  device.for_rows(mix.rows(), [&](int64_t t) {
+/// body(t, mix) for each token: mix = (fn . streams) * rsqrt(mean(streams^2) + eps), [fn rows].
+template <typename Body>
+void for_mixes(const Device& device, const Matrix& streams, const HyperMixParams& params,
+               Body body) {
+  const int64_t tokens = streams.rows();
+  const auto finish = [&](int64_t t, std::span<float> mix) {
     const float scale = inverse_rms(device, streams.row(t), params.norm_eps);
-    for (float& value : mix.row(t)) value *= scale;
+    for (float& value : mix) value *= scale;
+    body(t, mix);
+  };
+  if (!FewRows::takes(device, params.fn, tokens)) {
+    Matrix mix = linear(device, streams, params.fn);
+    device.for_rows(tokens, [&](int64_t t) { finish(t, mix.row(t)); });
+    return;
+  }
+  // Streams are long, so they are read once: what is done with some tokens is done at once.
+  const FewRows fn(device, params.fn);
+  Matrix mix = Matrix::unset(tokens, params.fn.out_features());
+  constexpr int64_t kTokens = kernels::kFewRowsTokens;
+  device.for_rows(ceil_div(tokens, kTokens), [&](int64_t piece) {
+    const int64_t begin = piece * kTokens;
+    const int64_t end = std::min(begin + kTokens, tokens);
+    fn.multiply(streams, begin, end, mix);
+    for (int64_t t = begin; t < end; ++t) finish(t, mix.row(t));
   });
-  return mix;
 }
 
 void divide_rows(std::span<float> c, int64_t m, float eps) {
@@ -63,11 +82,10 @@ HyperMix hyper_mix(const Device& device, const Matrix& streams, const HyperMixPa
   ProfileScope profile(device, Part::Mixing);
   profile.read(params.fn);
   const int64_t m = params.streams;
-  const Matrix mix = normalized_mix(device, streams, params);
   const auto eps = static_cast<float>(params.hc_eps);
-  HyperMix out{Matrix(mix.rows(), m), Matrix(mix.rows(), m), Matrix(mix.rows(), m * m)};
-  device.for_rows(mix.rows(), [&](int64_t t) {
-    const std::span<const float> in = mix.row(t);
+  const int64_t tokens = streams.rows();
+  HyperMix out{Matrix(tokens, m), Matrix(tokens, m), Matrix(tokens, m * m)};
+  for_mixes(device, streams, params, [&](int64_t t, std::span<const float> in) {
     const auto scaled = [&](int64_t i, size_t which) {
       const auto at = static_cast<size_t>(i);
       return in[at] * params.scale[which] + params.base[at];
@@ -88,23 +106,24 @@ HyperMix hyper_mix(const Device& device, const Matrix& streams, const HyperMixPa
 Matrix hyper_head_mix(const Device& device, const Matrix& streams, const HyperMixParams& params) {
   ProfileScope profile(device, Part::Mixing);
   profile.read(params.fn);
-  Matrix mix = normalized_mix(device, streams, params);
-  device.for_rows(mix.rows(), [&](int64_t t) {
-    const std::span<float> row = mix.row(t);
+  Matrix pre = Matrix::unset(streams.rows(), params.fn.out_features());
+  for_mixes(device, streams, params, [&](int64_t t, std::span<const float> mix) {
+    const std::span<float> row = pre.row(t);
     for (size_t j = 0; j < row.size(); ++j) {
       row[j] =
-          sigmoid(row[j] * params.scale[0] + params.base[j]) + static_cast<float>(params.hc_eps);
+          sigmoid(mix[j] * params.scale[0] + params.base[j]) + static_cast<float>(params.hc_eps);
     }
   });
-  return mix;
+  return pre;
 }
 
 Matrix hyper_collapse(const Device& device, const Matrix& streams, const Matrix& pre) {
   const ProfileScope profile(device, Part::Mixing);
   const int64_t m = pre.cols();
-  Matrix x(streams.rows(), streams.cols() / m);
+  Matrix x = Matrix::unset(streams.rows(), streams.cols() / m);
   device.for_rows(x.rows(), [&](int64_t t) {
     const std::span<float> out = x.row(t);
+    std::ranges::fill(out, 0.0f);
     device.kernels().fma_rows_f32(out.data(), streams.row(t).data(), pre.row(t).data(), m,
                                   x.cols());
     device.store_bf16(out);
@@ -117,7 +136,7 @@ void hyper_expand(const Device& device, Matrix& streams, const Matrix& y, const 
   const int64_t m = mix.post.cols();
   const int64_t dim = y.cols();
   device.for_rows(y.rows(), [&](int64_t t) {
-    RecycledArray<float> room(static_cast<size_t>(m * dim + m));
+    RecycledArray<float> room(static_cast<size_t>(m * dim + m), Unset());
     const std::span<float> next = std::span(room).first(static_cast<size_t>(m * dim));
     const std::span<float> weights = std::span(room).last(static_cast<size_t>(m));
     const std::span<const float> comb = mix.comb.row(t);

@@ -8,9 +8,11 @@ namespace lethe::ops {
 
 /// What the reference does around a matrix product; it decides the rounding, never the encoding.
 enum class LinearRole : uint8_t {
-  Fp8,   ///< activations quantized to e4m3 per group before the product, bf16 result
-  Bf16,  ///< bf16 activations, bf16 result
-  F32,   ///< f32 in, f32 out, f32 activations in `fast` too (gates, hyper-connections)
+  Fp8,         ///< activations quantized to e4m3 per group before the product, bf16 result
+  Bf16,        ///< bf16 activations, bf16 result
+  F32,         ///< f32 in, f32 out, f32 activations in `fast` too (gates, hyper-connections)
+  Compressor,  ///< f32 in, f32 out; `fast` narrows the activations of bf16 weights to bf16 where
+               ///< the kernels multiply those faster
   Head,  ///< f32 result, unrounded (the LM head and its like); `fast` may narrow the activations
 };
 

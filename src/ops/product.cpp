@@ -43,7 +43,8 @@ Scratch& decode_scratch() {
 }
 
 bool reads_stored(const Device& device, const Linear& w) {
-  return device.numerics() == Numerics::Fast && w.role != LinearRole::F32;
+  if (device.numerics() != Numerics::Fast || w.role == LinearRole::F32) return false;
+  return w.role != LinearRole::Compressor || device.kernels().multiplies_bf16(w.weight.encoding);
 }
 
 /// The kernel of a linear's products in tiles, where there are any.

@@ -31,6 +31,17 @@ TEST(CpuFeatures, OfAProcessorWithAll) {
   EXPECT_FALSE(cpu.dotprod || cpu.i8mm);
 }
 
+TEST(CpuFeatures, StreamsAreNarrowOnZen4) {
+  X86Identity id = xeon();
+  EXPECT_FALSE(features_of(id).narrow_streams);
+  id.basic_eax = 0x00a10f11;  // family 25, model 17
+  EXPECT_TRUE(features_of(id).narrow_streams);
+  id.basic_eax = 0x00b00f21;  // family 26, Zen 5
+  EXPECT_FALSE(features_of(id).narrow_streams);
+  id.basic_eax = 0x000806f8;  // family 6, Sapphire Rapids
+  EXPECT_FALSE(features_of(id).narrow_streams);
+}
+
 TEST(CpuFeatures, NothingWithoutTheBitOfEachInstruction) {
   X86Identity id = xeon();
   id.extended_edx = 1u << 24;

@@ -78,6 +78,29 @@ TEST_P(LinearTest, GivesTheSameBitsAloneAndInABatchOnAnyTeamAndSet) {
   }
 }
 
+// The activations of compressors are narrowed only where that is faster.
+TEST_P(LinearTest, CompressorsAreNarrowedByTheSetsThatMultiplyBf16) {
+  const RandomBf16 f32(LinearRole::F32);
+  const RandomBf16 compressor(LinearRole::Compressor);
+  const RandomBf16 head(LinearRole::Head);
+  Matrix x = random_tokens(kTokens);
+  for (float& value : x.values()) value *= 1.001f;  // no longer bf16
+  ThreadTeam team(2);
+  for (const kernels::KernelSet& set : kernels::kernel_sets()) {
+    if (set.table == nullptr) continue;
+    const Device device(team, GetParam(), *set.table);
+    const bool narrows = GetParam() == Numerics::Fast &&
+                         set.table->own_bits[static_cast<size_t>(quant::Encoding::BF16)];
+    const Matrix expected = linear(device, x, narrows ? head.linear : f32.linear);
+    const Matrix got = linear(device, x, compressor.linear);
+    EXPECT_TRUE(std::ranges::equal(got.values(), expected.values())) << set.name;
+    if (GetParam() == Numerics::Fast) {
+      EXPECT_FALSE(std::ranges::equal(linear(device, x, f32.linear).values(),
+                                      linear(device, x, head.linear).values()));
+    }
+  }
+}
+
 TEST_P(LinearTest, GroupedProductsAreProductsOfColumns) {
   constexpr int64_t kGroups = 7;
   const RandomBf16 w(LinearRole::Head);

@@ -4,7 +4,10 @@
 #include <bit>
 #include <cmath>
 #include <random>
+#include <string>
+#include <utility>
 
+#include "kernels/kernel_sets.h"
 #include "ops/experts.h"
 #include "ops/hyper_mix.h"
 #include "ops/norm.h"
@@ -131,6 +134,44 @@ TEST(HyperMix, CombIsDoublyStochasticAndExpandSumsItsFirstIndex) {
           mix.comb.row(2)[static_cast<size_t>(j * kStreams + k)] * before.part(2, j, kStreams)[7];
     }
     EXPECT_NEAR(streams.part(2, k, kStreams)[7], expected, 1e-6);
+  }
+}
+
+// Many tokens may be read in one pass, a few rows with 16 tokens; a token alone is not.
+TEST(HyperMix, ATokenGetsTheSameBitsAloneAndAmongMany) {
+  constexpr int64_t kTokens = 37;
+  for (const auto& [m, dim] : {std::pair<int64_t, int64_t>{4, 132}, {4, 10}, {2, 128}, {3, 16}}) {
+    const Matrix fn = random_matrix((2 + m) * m, m * dim, 2, 0.3f);
+    const Matrix base = random_matrix(1, fn.rows(), 3, 0.5f);
+    const std::vector<float> scale = {1.0f, 0.7f, 1.3f};
+    const HyperMixParams params{.fn = f32_linear(fn),
+                                .base = base.row(0),
+                                .scale = scale,
+                                .streams = m,
+                                .sinkhorn_iterations = 20,
+                                .norm_eps = 1e-6,
+                                .hc_eps = 1e-6};
+    const Matrix streams = random_matrix(kTokens, m * dim, 4);
+    ThreadTeam team(3);
+    for (const kernels::KernelSet& set : kernels::kernel_sets()) {
+      if (set.table == nullptr) continue;
+      SCOPED_TRACE(std::string(set.name) + ", " + std::to_string(m * dim) + " columns");
+      for (const Numerics numerics : {Numerics::F32, Numerics::Fast}) {
+        const Device device(team, numerics, *set.table);
+        const HyperMix many = hyper_mix(device, streams, params);
+        const Matrix head = hyper_head_mix(device, streams, params);
+        for (int64_t t = 0; t < kTokens; ++t) {
+          Matrix alone(1, streams.cols());
+          std::ranges::copy(streams.row(t), alone.row(0).begin());
+          const HyperMix one = hyper_mix(device, alone, params);
+          ASSERT_TRUE(std::ranges::equal(many.pre.row(t), one.pre.row(0))) << t;
+          ASSERT_TRUE(std::ranges::equal(many.post.row(t), one.post.row(0))) << t;
+          ASSERT_TRUE(std::ranges::equal(many.comb.row(t), one.comb.row(0))) << t;
+          ASSERT_TRUE(std::ranges::equal(head.row(t), hyper_head_mix(device, alone, params).row(0)))
+              << t;
+        }
+      }
+    }
   }
 }
 

@@ -12,8 +12,8 @@ Compressor::Compressor(const WeightLoader& loader, const std::string& prefix, co
     : shape_(shape),
       overlap_(shape.ratio == 4),
       norm_eps_(loader.config().rms_norm_eps),
-      wkv_(loader.linear(prefix + ".wkv", ops::LinearRole::F32)),
-      wgate_(loader.linear(prefix + ".wgate", ops::LinearRole::F32)),
+      wkv_(loader.linear(prefix + ".wkv", ops::LinearRole::Compressor)),
+      wgate_(loader.linear(prefix + ".wgate", ops::LinearRole::Compressor)),
       ape_(loader.vector(prefix + ".ape")),
       norm_(loader.vector(prefix + ".norm.weight")) {}
 

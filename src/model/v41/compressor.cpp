@@ -20,11 +20,11 @@ Compressor::Compressor(const WeightLoader& loader, const std::string& prefix, in
                  loader.config().qk_rope_head_dim),
       // The reference pools in f32; a group of one token is a plain bf16 projection.
       wkv_(loader.linear(prefix + ".compressor.wkv",
-                         ratio > 1 ? ops::LinearRole::F32 : ops::LinearRole::Bf16)),
+                         ratio > 1 ? ops::LinearRole::Compressor : ops::LinearRole::Bf16)),
       wk_(loader.linear(prefix + ".indexer.wk", ops::LinearRole::Bf16)),
       norm_(loader.vector(prefix + ".compressor.norm.weight")),
       k_norm_(loader.vector(prefix + ".indexer.k_norm.weight")) {
-  if (ratio > 1) wgate_ = loader.linear(prefix + ".compressor.wgate", ops::LinearRole::F32);
+  if (ratio > 1) wgate_ = loader.linear(prefix + ".compressor.wgate", ops::LinearRole::Compressor);
 }
 
 int64_t Compressor::tail_row_bytes() const noexcept {

@@ -1,0 +1,96 @@
+#include "kernels/avx512.h"
+#include "kernels/avx512_vectors.h"
+
+// Few long f32 rows with 16 tokens: part by part of the columns, whose tokens are put side by side
+// in the first cache. A sum is 16 lanes, one vector, unfused; those of all rows and tokens wait in
+// the cache between parts.
+
+namespace lethe::kernels {
+
+namespace {
+
+constexpr int kTogether = kFewRowsTogether;  // rows, and tokens, of a step
+constexpr int64_t kPiece = kFewRowsPiece;
+constexpr int64_t kStep = kTogether * kPiece;  // numbers of kTogether rows or tokens
+constexpr int64_t kGroups = kFewRowsTokens / kTogether;
+
+/// Columns of the tokens of a part: kTogether tokens after the other, laid out as rows are.
+void put_side_by_side(const float* tokens, int64_t stride, int64_t count, int64_t columns,
+                      float* out) noexcept {
+  for (int64_t t = 0; t < kFewRowsTokens; ++t) {
+    float* to = out + t / kTogether * kTogether * columns + t % kTogether * kPiece;
+    const float* from = tokens + t * stride;
+    for (int64_t i = 0; i < columns; i += kPiece, to += kStep) {
+      if (t >= count) {
+        _mm512_store_ps(to, _mm512_setzero_ps());
+        continue;
+      }
+      __builtin_prefetch(from + i + kFewRowsPart);  // the next part; past the row it does no harm
+      _mm512_store_ps(to, _mm512_loadu_ps(from + i));
+    }
+  }
+}
+
+/// Adds `pieces` pieces of kTogether rows and tokens.
+LETHE_AVX512_INLINE void multiply(const float* rows, const float* tokens, int64_t pieces,
+                                  __m512 (*totals)[kTogether]) noexcept {
+  __m512 sums[kTogether][kTogether];
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kTogether; ++r) sums[t][r] = totals[t][r];
+  }
+#pragma GCC unroll 2
+  for (int64_t i = 0; i < pieces; ++i, rows += kStep, tokens += kStep) {
+    __m512 w[kTogether];
+#pragma GCC unroll 4
+    for (int r = 0; r < kTogether; ++r) w[r] = _mm512_load_ps(rows + r * kPiece);
+#pragma GCC unroll 4
+    for (int t = 0; t < kTogether; ++t) {
+      const __m512 x = _mm512_load_ps(tokens + t * kPiece);
+#pragma GCC unroll 4
+      for (int r = 0; r < kTogether; ++r) {
+        sums[t][r] = _mm512_add_ps(sums[t][r], _mm512_mul_ps(x, w[r]));
+      }
+    }
+  }
+#pragma GCC unroll 4
+  for (int t = 0; t < kTogether; ++t) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kTogether; ++r) totals[t][r] = sums[t][r];
+  }
+}
+
+void few_rows_dot(const float* packed, int64_t num_rows, int64_t n, const float* tokens,
+                  int64_t stride, int64_t count, float* out) noexcept {
+  alignas(64) float x[kFewRowsTokens * kFewRowsPart];
+  __m512 totals[kMostFewRows / kTogether][kFewRowsTokens][kTogether];
+  const int64_t row_groups = (num_rows + kTogether - 1) / kTogether;
+  for (int64_t g = 0; g < row_groups; ++g) {
+    for (auto& token : totals[g]) {
+      for (__m512& total : token) total = _mm512_setzero_ps();
+    }
+  }
+  for (int64_t begin = 0; begin < n; begin += kFewRowsPart) {
+    const int64_t columns = n - begin < kFewRowsPart ? n - begin : kFewRowsPart;
+    put_side_by_side(tokens + begin, stride, count, columns, x);
+    for (int64_t g = 0; g < row_groups; ++g, packed += kTogether * columns) {
+      for (int64_t t = 0; t < kGroups && t * kTogether < count; ++t) {
+        multiply(packed, x + t * kTogether * columns, columns / kPiece, totals[g] + t * kTogether);
+      }
+    }
+  }
+  for (int64_t t = 0; t < count; ++t) {
+    for (int64_t r = 0; r < num_rows; ++r) {
+      out[t * num_rows + r] = sum_lanes(totals[r / kTogether][t][r % kTogether]);
+    }
+  }
+}
+
+}  // namespace
+
+void install_avx512_few_rows(KernelTable& table) noexcept {
+  table.few_rows_dot = few_rows_dot;
+}
+
+}  // namespace lethe::kernels
