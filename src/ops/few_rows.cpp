@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "ops/weight_replicas.h"
 #include "quant/weight.h"
 #include "tensor/integers.h"
 
@@ -23,7 +24,9 @@ FewRows::FewRows(const Device& device, const Linear& w)
   packed_ = room_.data() + (kLine - static_cast<int64_t>(address) % kLine) % kLine;
   device.for_rows(rows_, [&](int64_t r) {
     RecycledArray<float> row(static_cast<size_t>(columns_), Unset());
-    quant::decode_row(w.weight, r, row.begin());
+    const WeightReplicas* const replicas = device.replicas();
+    const quant::Weight near = replicas != nullptr ? replicas->here(w.weight) : w.weight;
+    quant::decode_row(near, r, row.begin());
     for (int64_t c = 0; c < columns_; c += kernels::kFewRowsPiece) {
       std::copy_n(row.begin() + c, kernels::kFewRowsPiece,
                   packed_ + kernels::few_rows_place(rows_, columns_, r, c));
