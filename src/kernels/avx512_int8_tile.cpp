@@ -39,7 +39,7 @@ LETHE_AVX512_INLINE void add_products(const std::byte* const* panels, const int8
 struct QuadProducts {
   static constexpr int kOffset = 128;
   static constexpr int kMostPanels = 3;
-  static constexpr int64_t kBlockGroups = 16;
+  static constexpr int64_t kBlockGroups = 12;
 
   template <typename Narrow, bool kPowers, int kPanels>
   LETHE_AVX512_INLINE void begin(const std::byte* const*, const Int8TileGroup*,
