@@ -147,7 +147,7 @@ void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activat
   for (int64_t r = 0; r < num_rows; ++r) {
     _mm512_store_ps(work.lanes[r], _mm512_setzero_ps());
   }
-  const bool plain = n % 64 == 0 && share_plain_scales(rows, num_rows, n);
+  const bool plain = n % 64 == 0 && share_plain_scales(rows, num_rows, n, 64);
   for (int64_t begin = 0; begin < n; begin += kChunk) {
     const int64_t end = begin + kChunk < n ? begin + kChunk : n;
     widen(token.bf16 + begin, end - begin, work.x);

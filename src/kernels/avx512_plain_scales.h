@@ -8,11 +8,12 @@
 namespace lethe::kernels {
 namespace {
 
-/// Whether the rows have one scale for each tile between them, powers of two within 2^+-kRange.
+/// Whether the rows have one scale for each tile between them, powers of two within 2^+-kRange, of
+/// tiles that are multiples of `step` columns.
 constexpr int kRange = 40;
-bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n) noexcept {
+bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n, int step) noexcept {
   const WeightRow& row = rows[0];
-  if (row.scales_f32 || row.scale_block % 64 != 0) return false;
+  if (row.scales_f32 || row.scale_block % step != 0) return false;
   const int64_t tiles = (n + row.scale_block - 1) / row.scale_block;
   for (int64_t r = 1; r < num_rows; ++r) {
     if (rows[r].scales == row.scales) continue;  // the next row of the same tiles

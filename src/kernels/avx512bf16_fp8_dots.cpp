@@ -81,7 +81,7 @@ void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activat
   Work work;
   for (int64_t r = 0; r < num_rows; ++r) work.totals[r] = _mm512_setzero_ps();
   using Plain = PlainWeights<kNarrow>;
-  const bool plain = n % Plain::kWidth == 0 && share_plain_scales(rows, num_rows, n);
+  const bool plain = n % Plain::kWidth == 0 && share_plain_scales(rows, num_rows, n, kPiece);
   for (int64_t begin = 0; begin < n; begin += kChunk) {
     const int64_t end = begin + kChunk < n ? begin + kChunk : n;
     if (plain && scale_columns(rows[0], begin, end, token.bf16, work.scaled)) {
@@ -96,6 +96,16 @@ void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activat
     }
   }
   for (int64_t r = 0; r < num_rows; ++r) out[r] = sum_pairs(work.totals[r]);
+}
+
+/// How many of the rows to take together: those that share a row of scales, unless so few do that
+/// giving their scales to the activations would not pay.
+int64_t some_of(const WeightRow* rows, int64_t num_rows) noexcept {
+  constexpr int64_t kLeast = 16;
+  const int64_t most = num_rows < Work::kRows ? num_rows : Work::kRows;
+  int64_t alike = 1;
+  while (alike < most && rows[alike].scales == rows[0].scales) ++alike;
+  return alike < kLeast ? most : alike;
 }
 
 // --- rows with scales that are f32, or of tiles of odd widths: as before
@@ -114,9 +124,12 @@ void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activati
     other_rows_dot(rows, num_rows, n, token, out);
     return;
   }
-  for (int64_t r = 0; r < num_rows; r += Work::kRows) {
-    const int64_t count = num_rows - r < Work::kRows ? num_rows - r : Work::kRows;
-    some_rows<kNarrow>(rows + r, count, n, token, out + r);
+  while (num_rows > 0) {
+    const int64_t count = some_of(rows, num_rows);
+    some_rows<kNarrow>(rows, count, n, token, out);
+    rows += count;
+    out += count;
+    num_rows -= count;
   }
 }
 

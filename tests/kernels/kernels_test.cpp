@@ -114,8 +114,8 @@ class Fp8RowsTest : public ::testing::TestWithParam<int64_t> {
   }
 
   int64_t columns() const { return GetParam(); }
-  OwnedWeight weight() const {
-    return testing::random_scaled(Encoding::Fp8Block, kRows, columns(), 21, 128);
+  OwnedWeight weight(int64_t block = 128) const {
+    return testing::random_scaled(Encoding::Fp8Block, kRows, columns(), 21, block);
   }
   std::vector<float> activations() const { return random_values(columns(), 22); }
 
@@ -155,7 +155,7 @@ class Fp8RowsTest : public ::testing::TestWithParam<int64_t> {
 };
 
 TEST_P(Fp8RowsTest, OrdinaryNumbers) {
-  expect_same_bits(weight(), activations());
+  for (const int64_t block : {128, 64, 32}) expect_same_bits(weight(block), activations());
 }
 
 TEST_P(Fp8RowsTest, LargeAndSmallActivations) {
