@@ -17,7 +17,7 @@ bool FewRows::takes(const Device& device, const Linear& w, int64_t tokens) {
 
 FewRows::FewRows(const Device& device, const Linear& w)
     : device_(device), rows_(w.out_features()), columns_(w.in_features()) {
-  constexpr int64_t kLine = 64 / sizeof(float);
+  constexpr int64_t kLine = 64 / int64_t{sizeof(float)};
   const int64_t size = round_up(rows_, kernels::kFewRowsTogether) * columns_;
   room_ = RecycledArray<float>(static_cast<size_t>(size + kLine), Unset());
   const auto address = reinterpret_cast<uintptr_t>(room_.data()) / sizeof(float);

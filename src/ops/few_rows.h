@@ -17,6 +17,8 @@ class FewRows {
 
   /// Packs the rows, with the team. `w` must be one that takes() accepts.
   FewRows(const Device& device, const Linear& w);
+  FewRows(const FewRows&) = delete;
+  FewRows& operator=(const FewRows&) = delete;
 
   /// out rows [begin, end), at most kernels::kFewRowsTokens of them, = the rows of x times the
   /// matrix: the bits of linear(). x: [tokens, in], out: [tokens, rows of w]. Any thread.
