@@ -49,7 +49,11 @@ uint64_t avx512_read(const std::byte* memory, int64_t lines, int64_t ahead) noex
   }
   const __m512i sum =
       _mm512_add_epi64(_mm512_add_epi64(sums[0], sums[1]), _mm512_add_epi64(sums[2], sums[3]));
-  return static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+  uint64_t words[8];
+  _mm512_storeu_si512(words, sum);
+  uint64_t total = 0;
+  for (const uint64_t word : words) total += word;
+  return total;
 }
 
 }  // namespace
