@@ -95,6 +95,18 @@ TEST(Rope, InverseUndoesTheRotationAndTouchesOnlyTheTail) {
   }
 }
 
+/// A view of fn and base.
+HyperMixParams hyper_mix_params(const Matrix& fn, const Matrix& base, int64_t streams) {
+  static const std::vector<float> scale = {1.0f, 0.7f, 1.3f};
+  return {.fn = f32_linear(fn),
+          .base = base.row(0),
+          .scale = scale,
+          .streams = streams,
+          .sinkhorn_iterations = 20,
+          .norm_eps = 1e-6,
+          .hc_eps = 1e-6};
+}
+
 TEST(HyperMix, CombIsDoublyStochasticAndExpandSumsItsFirstIndex) {
   ThreadTeam team(2);
   const Device device(team, Numerics::F32);
@@ -102,14 +114,7 @@ TEST(HyperMix, CombIsDoublyStochasticAndExpandSumsItsFirstIndex) {
   constexpr int64_t kDim = 10;
   const Matrix fn = random_matrix((2 + kStreams) * kStreams, kStreams * kDim, 2, 0.3f);
   const Matrix base = random_matrix(1, fn.rows(), 3, 0.5f);
-  const std::vector<float> scale = {1.0f, 0.7f, 1.3f};
-  const HyperMixParams params{.fn = f32_linear(fn),
-                              .base = base.row(0),
-                              .scale = scale,
-                              .streams = kStreams,
-                              .sinkhorn_iterations = 20,
-                              .norm_eps = 1e-6,
-                              .hc_eps = 1e-6};
+  const HyperMixParams params = hyper_mix_params(fn, base, kStreams);
   Matrix streams = random_matrix(6, kStreams * kDim, 4);
   const HyperMix mix = hyper_mix(device, streams, params);
   for (int64_t t = 0; t < 6; ++t) {
@@ -143,14 +148,7 @@ TEST(HyperMix, ATokenGetsTheSameBitsAloneAndAmongMany) {
   for (const auto& [m, dim] : {std::pair<int64_t, int64_t>{4, 132}, {4, 10}, {2, 128}, {3, 16}}) {
     const Matrix fn = random_matrix((2 + m) * m, m * dim, 2, 0.3f);
     const Matrix base = random_matrix(1, fn.rows(), 3, 0.5f);
-    const std::vector<float> scale = {1.0f, 0.7f, 1.3f};
-    const HyperMixParams params{.fn = f32_linear(fn),
-                                .base = base.row(0),
-                                .scale = scale,
-                                .streams = m,
-                                .sinkhorn_iterations = 20,
-                                .norm_eps = 1e-6,
-                                .hc_eps = 1e-6};
+    const HyperMixParams params = hyper_mix_params(fn, base, m);
     const Matrix streams = random_matrix(kTokens, m * dim, 4);
     ThreadTeam team(3);
     for (const kernels::KernelSet& set : kernels::kernel_sets()) {
