@@ -8,9 +8,10 @@
 namespace lethe::kernels {
 namespace {
 
+constexpr int kRange = 40;
+
 /// Whether the rows have one scale for each tile between them, powers of two within 2^+-kRange, of
 /// tiles that are multiples of `step` columns.
-constexpr int kRange = 40;
 bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n, int step) noexcept {
   const WeightRow& row = rows[0];
   if (row.scales_f32 || row.scale_block % step != 0) return false;

@@ -16,17 +16,16 @@ namespace {
 LETHE_AVX512_INLINE __m512i load512(const void* p) noexcept {
   return _mm512_loadu_si512(p);
 }
-/// 64 bytes by two loads: see CpuFeatures::narrow_streams.
-LETHE_AVX512_INLINE __m512i load512_halves(const void* p) noexcept {
-  const auto* const halves = static_cast<const __m256i*>(p);
-  return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_loadu_si256(halves)),
-                            _mm256_loadu_si256(halves + 1), 1);
-}
 LETHE_AVX512_INLINE __m512i join512(__m256i low, __m256i high) noexcept {
   return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 LETHE_AVX512_INLINE __m512 join512(__m256 low, __m256 high) noexcept {
   return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+}
+/// 64 bytes by two loads: see CpuFeatures::narrow_streams.
+LETHE_AVX512_INLINE __m512i load512_halves(const void* p) noexcept {
+  const auto* const halves = static_cast<const __m256i*>(p);
+  return join512(_mm256_loadu_si256(halves), _mm256_loadu_si256(halves + 1));
 }
 LETHE_AVX512_INLINE __m512i bytes512(int value) noexcept {
   return _mm512_set1_epi8(static_cast<char>(value));
