@@ -1,5 +1,6 @@
 #include "kernels/avx512.h"
 #include "kernels/avx512_e4m3.h"
+#include "kernels/avx512_f32_step.h"
 
 // f32: plain dots, rows added to rows, row dots and tiles. Sums as in the scalar set: 16 lanes, a
 // vector here, with separate multiplications and additions.
@@ -15,9 +16,6 @@ constexpr int kTogether = 4;    // rows, and tokens, of a step of a tile
 
 LETHE_AVX512_INLINE __mmask16 first_lanes(int64_t count) noexcept {
   return static_cast<__mmask16>((1u << count) - 1);
-}
-LETHE_AVX512_INLINE __m512 add_product(__m512 sums, __m512 a, __m512 b) noexcept {
-  return _mm512_add_ps(sums, _mm512_mul_ps(a, b));
 }
 LETHE_AVX512_INLINE __m256i bits_at(const void* bf16) noexcept {
   return _mm256_loadu_si256(static_cast<const __m256i*>(bf16));
@@ -186,34 +184,6 @@ void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) 
   }
 }
 
-/// Adds `pieces` times 16 columns of kTogether rows. weights, x: of the first row and token.
-template <int kTokens>
-LETHE_AVX512_INLINE void multiply(const float* weights, const float* x, int64_t pieces,
-                                  __m512 (*totals)[kTogether]) noexcept {
-  __m512 sums[kTokens][kTogether];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) sums[t][r] = totals[t][r];
-  }
-  for (int64_t i = 0; i < pieces; ++i, weights += kPieceFloats, x += kPieceFloats) {
-    __m512 w[kTogether];
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) w[r] = _mm512_load_ps(weights + r * kPiece);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTokens; ++t) {
-      const __m512 v = _mm512_loadu_ps(x + t * kPiece);
-#pragma GCC unroll 4
-      for (int r = 0; r < kTogether; ++r) sums[t][r] = add_product(sums[t][r], v, w[r]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int t = 0; t < kTokens; ++t) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) totals[t][r] = sums[t][r];
-  }
-}
-
 /// Up to 8 tokens with 16 rows. The columns are taken in parts: those of the tokens and of the
 /// panel stay in the first cache beside the sums.
 void dot_half(const float* panel, const float* x, int64_t num_rows, int64_t num_tokens,
@@ -231,8 +201,8 @@ void dot_half(const float* panel, const float* x, int64_t num_rows, int64_t num_
     const float* columns = x + begin * kPieceFloats;
     for (int64_t r = 0; r < num_rows; r += kTogether) {
       for (int64_t t = 0; t < num_tokens; t += kTogether) {
-        multiply<kTogether>(weights + r * kPiece, columns + t * kPiece, count,
-                            totals[r / kTogether] + t);
+        multiply_4x4<kPieceFloats>(weights + r * kPiece, columns + t * kPiece, count,
+                                   totals[r / kTogether] + t);
       }
     }
   }

@@ -1,5 +1,5 @@
 #include "kernels/avx512.h"
-#include "kernels/avx512_vectors.h"
+#include "kernels/avx512_f32_step.h"
 
 // Few long f32 rows with 16 tokens: part by part of the columns, whose tokens are put side by side
 // in the first cache. A sum is 16 lanes, one vector, unfused; those of all rows and tokens wait in
@@ -31,36 +31,6 @@ void put_side_by_side(const float* tokens, int64_t stride, int64_t count, int64_
   }
 }
 
-/// Adds `pieces` pieces of kTogether rows and tokens.
-LETHE_AVX512_INLINE void multiply(const float* rows, const float* tokens, int64_t pieces,
-                                  __m512 (*totals)[kTogether]) noexcept {
-  __m512 sums[kTogether][kTogether];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) sums[t][r] = totals[t][r];
-  }
-#pragma GCC unroll 2
-  for (int64_t i = 0; i < pieces; ++i, rows += kStep, tokens += kStep) {
-    __m512 w[kTogether];
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) w[r] = _mm512_load_ps(rows + r * kPiece);
-#pragma GCC unroll 4
-    for (int t = 0; t < kTogether; ++t) {
-      const __m512 x = _mm512_load_ps(tokens + t * kPiece);
-#pragma GCC unroll 4
-      for (int r = 0; r < kTogether; ++r) {
-        sums[t][r] = _mm512_add_ps(sums[t][r], _mm512_mul_ps(x, w[r]));
-      }
-    }
-  }
-#pragma GCC unroll 4
-  for (int t = 0; t < kTogether; ++t) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kTogether; ++r) totals[t][r] = sums[t][r];
-  }
-}
-
 void few_rows_dot(const float* packed, int64_t num_rows, int64_t n, const float* tokens,
                   int64_t stride, int64_t count, float* out) noexcept {
   alignas(64) float x[kFewRowsTokens * kFewRowsPart];
@@ -76,7 +46,8 @@ void few_rows_dot(const float* packed, int64_t num_rows, int64_t n, const float*
     put_side_by_side(tokens + begin, stride, count, columns, x);
     for (int64_t g = 0; g < row_groups; ++g, packed += kTogether * columns) {
       for (int64_t t = 0; t < kGroups && t * kTogether < count; ++t) {
-        multiply(packed, x + t * kTogether * columns, columns / kPiece, totals[g] + t * kTogether);
+        multiply_4x4<kStep>(packed, x + t * kTogether * columns, columns / kPiece,
+                            totals[g] + t * kTogether);
       }
     }
   }
