@@ -10,8 +10,12 @@ namespace lethe::kernels {
 
 /// dot_f32, dot_f64, fma_row_f32, fma_rows_f32, fma_row_f64, swiglu.
 void install_avx2_dots(KernelTable& table) noexcept;
+/// to_bf16, quantize_int8.
+void install_avx2_activations(KernelTable& table) noexcept;
 /// row_dot of the encodings with F32 and Bf16 activations.
 void install_avx2_wide_row_dots(KernelTable& table) noexcept;
+/// rows_dot of BF16, Fp8Block and Fp8Row, bf16_rows_with_f32. After install_avx2_wide_row_dots.
+void install_avx2_f32_rows(KernelTable& table) noexcept;
 /// row_dot and rows_dot of the encodings with Int8 activations.
 void install_avx2_int8_row_dots(KernelTable& table) noexcept;
 /// tile of the encodings with Int8 activations.

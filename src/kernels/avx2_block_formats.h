@@ -90,25 +90,37 @@ LETHE_AVX2_INLINE __m256i mask_of_bits(uint32_t mask) noexcept {
 LETHE_AVX2_INLINE __m256 half_at_all(const uint8_t* p) noexcept {
   return _mm256_cvtph_ps(_mm_set1_epi16(load<int16_t>(p)));
 }
-/// Halves at p, p + stride, ...
-LETHE_AVX2_INLINE __m256 halves(const uint8_t* p, ptrdiff_t stride) noexcept {
-  return _mm256_cvtph_ps(_mm_setr_epi16(
-      load<int16_t>(p), load<int16_t>(p + stride), load<int16_t>(p + 2 * stride),
-      load<int16_t>(p + 3 * stride), load<int16_t>(p + 4 * stride), load<int16_t>(p + 5 * stride),
-      load<int16_t>(p + 6 * stride), load<int16_t>(p + 7 * stride)));
+/// The 4 bytes at p, p + kStride, ... p + 7 kStride, of which formats want the first ones. Vectors
+/// in which they lie where they belong are blended: that takes no shuffles, and reads within 8
+/// blocks of at least 16 bytes.
+template <int kStride>
+LETHE_AVX2_INLINE __m128i four_headers(const uint8_t* p) noexcept {
+  constexpr int kNext = kStride - 4;
+  const __m128i low = _mm_blend_epi32(load128(p), load128(p + kNext), 2);
+  const __m128i high = _mm_blend_epi32(load128(p + 2 * kNext), load128(p + 3 * kNext), 8);
+  return _mm_blend_epi32(low, high, 12);
+}
+template <int kStride>
+LETHE_AVX2_INLINE __m256i headers(const uint8_t* p) noexcept {
+  return join(four_headers<kStride>(p), four_headers<kStride>(p + 4 * kStride));
+}
+/// Halves at p, p + kStride, ...
+template <int kStride>
+LETHE_AVX2_INLINE __m256 halves(const uint8_t* p) noexcept {
+  const __m256i low_words = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 0, 1, 4, 5, 8, 9, 12, 13));
+  const __m256i words = _mm256_shuffle_epi8(headers<kStride>(p), low_words);
+  return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(words, 8)));
 }
 LETHE_AVX2_INLINE __m256 negated(__m256 v) noexcept {
   return _mm256_xor_ps(v, _mm256_set1_ps(-0.0F));
 }
-/// Half of 2^(byte - 127), NaN for 255.
-LETHE_AVX2_INLINE __m256 half_e8m0(__m128i eight_bytes) noexcept {
-  const __m256i e = _mm256_cvtepu8_epi32(eight_bytes);
-  // 2^-127 is subnormal, and NaN has a mantissa bit: the same one.
-  const __m256i special = _mm256_or_si256(_mm256_cmpeq_epi32(e, _mm256_setzero_si256()),
-                                          _mm256_cmpeq_epi32(e, _mm256_set1_epi32(255)));
-  const __m256i value = _mm256_or_si256(_mm256_slli_epi32(e, 23),
-                                        _mm256_and_si256(special, _mm256_set1_epi32(0x00400000)));
-  return _mm256_mul_ps(_mm256_castsi256_ps(value), _mm256_set1_ps(0.5F));
+/// Half of 2^(byte - 127), NaN for 255; of bytes that lie in the exponents of f32.
+LETHE_AVX2_INLINE __m256 half_e8m0(__m256i exponents) noexcept {
+  // 2^-127 is subnormal. The infinity that 255 is becomes NaN by the product with zero.
+  const __m256i value = _mm256_max_epi32(exponents, _mm256_set1_epi32(0x00400000));
+  const __m256 power = _mm256_castsi256_ps(value);
+  return _mm256_fmadd_ps(power, _mm256_setzero_ps(), _mm256_mul_ps(power, _mm256_set1_ps(0.5F)));
 }
 /// Bits [shift, shift + width) of each int as f32.
 LETHE_AVX2_INLINE __m256 field(__m256i v, int shift, int mask) noexcept {
@@ -140,9 +152,12 @@ struct Fp4Row : FormatBase<128, false, false, false, false> {
     b = look_up(doubled_e2m1_table(), _mm256_permute2x128_si256(first, second, 0x31));
   }
   LETHE_AVX2_INLINE static void scales(const Step& s, StepScales& out) noexcept {
-    out.scales[0] = s.scales_f32
-                        ? _mm256_mul_ps(_mm256_castsi256_ps(load256(s.scales)), _mm256_set1_ps(.5F))
-                        : half_e8m0(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s.scales)));
+    out.scales[0] =
+        s.scales_f32
+            ? _mm256_mul_ps(_mm256_castsi256_ps(load256(s.scales)), _mm256_set1_ps(.5F))
+            : half_e8m0(_mm256_slli_epi32(
+                  _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(s.scales))),
+                  23));
   }
 };
 
@@ -155,8 +170,8 @@ struct Blocks32 : FormatBase<8 * kBlock, false, kNotNegative, false, kHasMins> {
     b = kCodes(s.data + kBlock * (2 * p + 1));
   }
   LETHE_AVX2_INLINE static void scales(const Step& s, StepScales& out) noexcept {
-    out.scales[0] = halves(s.data, kBlock);
-    if constexpr (kHasMins) out.mins[0] = negated(halves(s.data + 2, kBlock));
+    out.scales[0] = halves<kBlock>(s.data);
+    if constexpr (kHasMins) out.mins[0] = negated(halves<kBlock>(s.data + 2));
   }
 };
 
@@ -195,9 +210,8 @@ using IQ4_NL = Blocks32<18, false, false, iq4_nl_codes>;
 
 struct MXFP4 : Blocks32<17, false, false, mxfp4_codes> {
   LETHE_AVX2_INLINE static void scales(const Step& s, StepScales& out) noexcept {
-    uint64_t exponents = 0;
-    for (int g = 0; g < 8; ++g) exponents |= uint64_t{s.data[17 * g]} << (8 * g);
-    out.scales[0] = half_e8m0(_mm_cvtsi64_si128(static_cast<int64_t>(exponents)));
+    const __m256i last_byte = _mm256_slli_epi32(headers<17>(s.data), 24);
+    out.scales[0] = half_e8m0(_mm256_srli_epi32(last_byte, 1));
   }
 };
 

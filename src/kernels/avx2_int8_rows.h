@@ -141,6 +141,7 @@ struct PaddedActivations {
   alignas(32) float scales[kGroups] = {};
   alignas(32) int32_t sums[2 * kGroups] = {};
 
+  PaddedActivations() = default;
   PaddedActivations(const Activation& token, int64_t step, int64_t groups) noexcept {
     const StepActivations x = activations_at(token, step);
     __builtin_memcpy(codes, x.codes, static_cast<size_t>(kGroup * groups));
@@ -235,13 +236,55 @@ void row_dot(const WeightRow& row, int64_t n, const Activation* tokens, int64_t 
 // --- several rows, one token
 
 constexpr int64_t kRowsTogether = 8;  // rows whose values are added with a lane for each
-constexpr int64_t kChunk = 16;        // steps whose values wait in the cache
+constexpr int64_t kChunk = 32;        // steps whose values wait in the cache
+constexpr int64_t kAhead = 1024;      // bytes of a row that are asked for before they are read
+
+/// Steps of a token, whose activations are read as they are.
+template <typename Format, typename Products>
+class PlainSteps {
+ public:
+  /// Steps first .. first + whole - 1, and one of `rest` groups after them.
+  PlainSteps(const Activation& token, int64_t first, int64_t whole, int64_t rest) noexcept
+      : token_(token), first_(first), whole_(whole) {
+    if (rest != 0) padded_ = PaddedActivations(token, first + whole, rest);
+  }
+  /// Values of step `i`, of which s is the row's.
+  LETHE_AVX2_INLINE __m256 values(const Step& s, int64_t i) const noexcept {
+    const Weights<Format, Products> weights(s);
+    return weights.values(i < whole_ ? activations_at(token_, first_ + i) : padded_.view());
+  }
+
+ private:
+  const Activation& token_;
+  int64_t first_;
+  int64_t whole_;
+  PaddedActivations padded_;
+};
+
+/// Values of a row's steps, 8 rows' after the other.
+template <typename Format, typename Steps>
+LETHE_AVX2_INLINE void row_values(const WeightRow& row, int64_t first, int64_t whole, int64_t rest,
+                                  const Steps& x, __m256 (*values)[kRowsTogether],
+                                  int64_t r) noexcept {
+  for (int64_t i = 0; i < whole; ++i) {
+    const Step s = step_at<Format>(row, first + i);
+#pragma GCC unroll 8
+    for (int64_t at = 0; at < Format::kStepBytes; at += 64)
+      __builtin_prefetch(s.data + at + kAhead);
+    values[i][r] = x.values(s, i);
+  }
+  if (rest != 0) {
+    const PaddedStep<Format> padded(row, first + whole, rest);
+    values[whole][r] = x.values(padded.step(), whole);
+  }
+}
 
 /// Steps [first, first + whole) of all rows, and a partial one of `rest` groups after them. Row by
 /// row, as they lie in memory.
-template <typename Format, typename Products>
+template <typename Format, typename Steps>
 void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t whole, int64_t rest,
                const Activation& token, float* out) noexcept {
+  const Steps x(token, first, whole, rest);
   const int64_t steps = whole + (rest != 0 ? 1 : 0);
   __m256 values[kChunk][kRowsTogether];
   for (int64_t begin = 0; begin < num_rows; begin += kRowsTogether) {
@@ -249,14 +292,7 @@ void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t w
     const int64_t count = left < kRowsTogether ? left : kRowsTogether;
     if (count < kRowsTogether) __builtin_memset(values, 0, sizeof(values));
     for (int64_t r = 0; r < count; ++r) {
-      const WeightRow& row = rows[begin + r];
-      for (int64_t s = 0; s < whole; ++s) {
-        const Weights<Format, Products> weights(step_at<Format>(row, first + s));
-        values[s][r] = weights.values(activations_at(token, first + s));
-      }
-      if (rest != 0) {
-        values[whole][r] = tail_values<Format, Products>(row, first + whole, rest, token);
-      }
+      row_values<Format>(rows[begin + r], first, whole, rest, x, values, r);
     }
     alignas(32) float sums[kRowsTogether] = {};
     __builtin_memcpy(sums, out + begin, static_cast<size_t>(count) * sizeof(float));
@@ -267,7 +303,7 @@ void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t w
   }
 }
 
-template <typename Format, typename Products>
+template <typename Format, typename Steps>
 void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
               float* out) noexcept {
   for (int64_t r = 0; r < num_rows; ++r) out[r] = 0;
@@ -276,15 +312,9 @@ void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activati
   for (int64_t first = 0; first < steps + (rest != 0 ? 1 : 0); first += kChunk) {
     const int64_t left = steps - first;
     const bool last = left < kChunk;
-    add_chunk<Format, Products>(rows, num_rows, first, last ? left : kChunk, last ? rest : 0, token,
-                                out);
+    add_chunk<Format, Steps>(rows, num_rows, first, last ? left : kChunk, last ? rest : 0, token,
+                             out);
   }
-}
-
-template <typename Format, typename Products>
-void set_rows(KernelTable& table, quant::Encoding encoding) noexcept {
-  table.row_dot[static_cast<size_t>(encoding)] = row_dot<Format, Products>;
-  table.rows_dot[static_cast<size_t>(encoding)] = rows_dot<Format, Products>;
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include "kernels/avx512.h"
 #include "kernels/avx512_e4m3.h"
-#include "kernels/avx512_plain_scales.h"
+#include "kernels/plain_scales.h"
 
 // Rows of e4m3 with one token, in f32: 16 lanes of a sum are a vector. Each lane adds what the
 // scalar set adds, in its order, unfused. Rows go one by one as they lie in memory, but for those
@@ -167,13 +167,16 @@ void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activat
 
 void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
               float* out) noexcept {
-  for (int64_t r = 0; r < num_rows; r += Work::kRows) {
-    const int64_t count = num_rows - r < Work::kRows ? num_rows - r : Work::kRows;
-    if (rows[r].scale_block % 32 == 0) {
-      some_rows(rows + r, count, n, token, out + r);
+  while (num_rows > 0) {
+    const int64_t count = rows_sharing_scales(rows, num_rows, Work::kRows);
+    if (rows[0].scale_block % 32 == 0) {
+      some_rows(rows, count, n, token, out);
     } else {
-      for (int64_t i = r; i < r + count; ++i) narrow_row_dot(rows[i], n, &token, 1, out + i);
+      for (int64_t r = 0; r < count; ++r) narrow_row_dot(rows[r], n, &token, 1, out + r);
     }
+    rows += count;
+    out += count;
+    num_rows -= count;
   }
 }
 

@@ -1,7 +1,7 @@
 #include "kernels/avx512_e4m3.h"
-#include "kernels/avx512_plain_scales.h"
 #include "kernels/avx512bf16.h"
 #include "kernels/avx512bf16_tile.h"
+#include "kernels/plain_scales.h"
 
 // FP8 with scales that are powers of two: their product with a code is a bf16 number, but for
 // subnormal ones, which vpdpbf16ps takes for zero.
@@ -98,16 +98,6 @@ void some_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activat
   for (int64_t r = 0; r < num_rows; ++r) out[r] = sum_pairs(work.totals[r]);
 }
 
-/// How many of the rows to take together: those that share a row of scales, unless so few do that
-/// giving their scales to the activations would not pay.
-int64_t some_of(const WeightRow* rows, int64_t num_rows) noexcept {
-  constexpr int64_t kLeast = 16;
-  const int64_t most = num_rows < Work::kRows ? num_rows : Work::kRows;
-  int64_t alike = 1;
-  while (alike < most && rows[alike].scales == rows[0].scales) ++alike;
-  return alike < kLeast ? most : alike;
-}
-
 // --- rows with scales that are f32, or of tiles of odd widths: as before
 
 RowDot other_row_dot = nullptr;
@@ -125,7 +115,7 @@ void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activati
     return;
   }
   while (num_rows > 0) {
-    const int64_t count = some_of(rows, num_rows);
+    const int64_t count = rows_sharing_scales(rows, num_rows, Work::kRows);
     some_rows<kNarrow>(rows, count, n, token, out);
     rows += count;
     out += count;

@@ -3,7 +3,7 @@
 #include "kernels/row_dot.h"
 
 // Rows of FP8 whose scales the activations can take on, once for all of them. Only for translation
-// units of the AVX-512 sets.
+// units with wide flags.
 
 namespace lethe::kernels {
 namespace {
@@ -25,6 +25,16 @@ bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n, int 
     if (exponent < -kRange || exponent > kRange) return false;
   }
   return true;
+}
+
+/// How many of the rows, `most` at most, to take together: those that share a row of scales, unless
+/// so few do that giving their scales to the activations would not pay.
+int64_t rows_sharing_scales(const WeightRow* rows, int64_t num_rows, int64_t most) noexcept {
+  constexpr int64_t kLeast = 16;
+  if (num_rows < most) most = num_rows;
+  int64_t alike = 1;
+  while (alike < most && rows[alike].scales == rows[0].scales) ++alike;
+  return alike < kLeast ? most : alike;
 }
 
 }  // namespace
