@@ -123,11 +123,22 @@ LETHE_INLINE void score_tile(const AttentionRoom& room, int64_t head, int64_t ke
   }
 }
 
-/// Adds all keys of the block to 4 heads' sums of 16 dims.
-LETHE_INLINE void value_tile(const AttentionRoom& room, int64_t head, int64_t dim,
-                             float* sums) noexcept {
-  const float* const weights = reinterpret_cast<const float*>(room.weights) + head;
+constexpr int64_t kDimsTogether = 16;  // of values
+
+/// kDimsTogether dims of all keys, one key after the other. Rows are 2 KB apart where they lie, so
+/// that the first cache would have room for few of them, and each is read once for 4 heads.
+LETHE_INLINE void values_together(const AttentionRoom& room, int64_t dim, float* out) noexcept {
   const float* const values = reinterpret_cast<const float*>(room.values) + dim;
+  for (int64_t i = 0; i < room.count; ++i) {
+    _mm256_store_ps(out + i * kDimsTogether, _mm256_loadu_ps(values + i * room.dim));
+    _mm256_store_ps(out + i * kDimsTogether + 8, _mm256_loadu_ps(values + i * room.dim + 8));
+  }
+}
+
+/// Adds all keys of the block to 4 heads' sums of 16 dims, of which `values` are the keys'.
+LETHE_INLINE void value_tile(const AttentionRoom& room, int64_t head, int64_t dim,
+                             const float* values, float* sums) noexcept {
+  const float* const weights = reinterpret_cast<const float*>(room.weights) + head;
   float* const out = sums + head * room.dim + dim;
   __m256 acc[4][2];
 #pragma GCC unroll 4
@@ -137,8 +148,8 @@ LETHE_INLINE void value_tile(const AttentionRoom& room, int64_t head, int64_t di
     acc[h][1] = _mm256_mul_ps(_mm256_loadu_ps(out + h * room.dim + 8), factor);
   }
   for (int64_t i = 0; i < room.count; ++i) {
-    const __m256 first = _mm256_loadu_ps(values + i * room.dim);
-    const __m256 last = _mm256_loadu_ps(values + i * room.dim + 8);
+    const __m256 first = _mm256_load_ps(values + i * kDimsTogether);
+    const __m256 last = _mm256_load_ps(values + i * kDimsTogether + 8);
 #pragma GCC unroll 4
     for (int h = 0; h < 4; ++h) {
       const __m256 weight = _mm256_broadcast_ss(weights + i * room.heads + h);
@@ -232,8 +243,10 @@ struct Avx2 {
   }
 
   LETHE_INLINE static void add_values(const AttentionRoom& room, float* sums) noexcept {
-    for (int64_t d = 0; d < room.dim; d += 16) {
-      for (int64_t h = 0; h < room.heads; h += 4) value_tile(room, h, d, sums);
+    alignas(32) float values[kBlock * kDimsTogether];
+    for (int64_t d = 0; d < room.dim; d += kDimsTogether) {
+      values_together(room, d, values);
+      for (int64_t h = 0; h < room.heads; h += 4) value_tile(room, h, d, values, sums);
     }
   }
 };
