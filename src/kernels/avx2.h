@@ -10,6 +10,8 @@ namespace lethe::kernels {
 
 /// dot_f32, dot_f64, fma_row_f32, fma_rows_f32, fma_row_f64, swiglu.
 void install_avx2_dots(KernelTable& table) noexcept;
+/// few_rows_dot.
+void install_avx2_few_rows(KernelTable& table) noexcept;
 /// to_bf16, quantize_int8.
 void install_avx2_activations(KernelTable& table) noexcept;
 /// row_dot of the encodings with F32 and Bf16 activations.

@@ -27,6 +27,7 @@ const KernelTable& avx2_kernels() noexcept {
     KernelTable t = scalar_kernels();
     t.name = "avx2";
     install_avx2_dots(t);
+    install_avx2_few_rows(t);
     install_avx2_activations(t);
     install_avx2_wide_row_dots(t);
     install_avx2_f32_rows(t);
