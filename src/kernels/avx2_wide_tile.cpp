@@ -4,27 +4,16 @@
 #include <cstdint>
 
 #include "kernels/avx2.h"
+#include "kernels/avx2_f32_tile.h"
 
-// Tiles in f32. A panel holds 16 columns of 16 rows after the other, row by row, decoded to f32 and
-// padded with zeros; the tile's activations are f32 in the same pieces (tile_dot.h). The 16 lanes
-// of a sum are two vectors, the first and the last 8, which meet only at the end: each is summed by
-// itself, 4 rows with 2 tokens, which with their weights fill the registers. Multiplications and
-// additions are separate, as in the scalar set, and on most processors have units of their own.
+// Tiles in f32 of weights that are floating-point numbers: decoded to the panels of
+// avx2_f32_tile.h, which multiplies them.
 
 namespace lethe::kernels {
 
 namespace {
 
 using quant::Encoding;
-
-#define LETHE_AVX2_INLINE [[gnu::always_inline]] inline
-
-constexpr int64_t kPiece = 16;      // columns
-constexpr int64_t kLanes = 8;       // of a vector
-constexpr int64_t kPart = 8;        // pieces that stay in the first cache
-constexpr int kRowsTogether = 4;    // of a step
-constexpr int kTokensTogether = 2;  // of a step
-constexpr int64_t kPieceFloats = kPanelRows * kPiece;
 
 LETHE_AVX2_INLINE __m128i load128(const void* p) noexcept {
   return _mm_loadu_si128(static_cast<const __m128i*>(p));
@@ -110,26 +99,26 @@ struct Fp8Row {
   }
 };
 
-/// Up to kPart pieces of a row from column `begin` on.
+/// Columns [begin, end) of a row, of one part. first, last: where the halves of its pieces go.
 template <typename Row>
-LETHE_AVX2_INLINE void pack_part(const WeightRow& row, int64_t begin, int64_t n,
-                                 float* out) noexcept {
+LETHE_AVX2_INLINE void pack_part(const WeightRow& row, int64_t begin, int64_t end, float* first,
+                                 float* last) noexcept {
   Row decoder(row, begin / kPiece);
   const std::byte* p = row.data + begin * Row::kElementBytes;
-  const int64_t end = n - begin < kPart * kPiece ? n : begin + kPart * kPiece;
   __m256 v[2];
   for (; begin + kPiece <= end; begin += kPiece, p += kPiece * Row::kElementBytes) {
     decoder.decode(p, v);
-    _mm256_store_ps(out, v[0]);
-    _mm256_store_ps(out + kLanes, v[1]);
-    out += kPieceFloats;
+    _mm256_store_ps(first, v[0]);
+    _mm256_store_ps(last, v[1]);
+    first += kStepFloats;
+    last += kStepFloats;
   }
   if (begin < end) {
     alignas(32) std::byte rest[kPiece * Row::kElementBytes] = {};
     __builtin_memcpy(rest, p, static_cast<size_t>((end - begin) * Row::kElementBytes));
     decoder.decode(rest, v);
-    _mm256_store_ps(out, v[0]);
-    _mm256_store_ps(out + kLanes, v[1]);
+    _mm256_store_ps(first, v[0]);
+    _mm256_store_ps(last, v[1]);
   }
 }
 
@@ -139,83 +128,17 @@ void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) 
   auto* out = reinterpret_cast<float*>(panel);
   const int64_t pieces = (n + kPiece - 1) / kPiece;
   for (int64_t p = 0; p < pieces; p += kPart) {
+    const int64_t count = least(pieces - p, kPart);
+    if (num_rows < kPanelRows) {
+      __builtin_memset(out, 0, static_cast<size_t>(count * kPieceFloats) * sizeof(float));
+    }
     for (int64_t r = 0; r < num_rows; ++r) {
-      pack_part<Row>(rows[r], p * kPiece, n, out + p * kPieceFloats + r * kPiece);
+      float* const first =
+          out + r / kRowsTogether * (2 * count * kStepFloats) + r % kRowsTogether * kLanes;
+      pack_part<Row>(rows[r], p * kPiece, least(n, (p + kPart) * kPiece), first,
+                     first + count * kStepFloats);
     }
-  }
-  for (int64_t p = 0; p < pieces && num_rows < kPanelRows; ++p) {
-    __builtin_memset(out + p * kPieceFloats + num_rows * kPiece, 0,
-                     static_cast<size_t>((kPanelRows - num_rows) * kPiece) * sizeof(float));
-  }
-}
-
-// --- multiplying
-
-/// Sums of 8 lanes each: of all rows and tokens.
-using TileSums = __m256[kTileTokens][kPanelRows];
-
-/// Adds 8 lanes of `pieces` pieces of rows from `row` on and some tokens. weights, x, totals: of
-/// the first of them.
-LETHE_AVX2_INLINE void multiply(const float* weights, const float* x, int64_t pieces,
-                                __m256 (*totals)[kPanelRows], int64_t row) noexcept {
-  __m256 sums[kTokensTogether][kRowsTogether];
-#pragma GCC unroll 2
-  for (int t = 0; t < kTokensTogether; ++t) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kRowsTogether; ++r) sums[t][r] = totals[t][row + r];
-  }
-  for (int64_t i = 0; i < pieces; ++i, weights += kPieceFloats, x += kPieceFloats) {
-    __m256 w[kRowsTogether];
-#pragma GCC unroll 4
-    for (int r = 0; r < kRowsTogether; ++r) {
-      w[r] = _mm256_load_ps(weights + r * kPiece);
-      asm("" : "+x"(w[r]));  // once, not as an operand of each product: loads would be the limit
-    }
-#pragma GCC unroll 2
-    for (int t = 0; t < kTokensTogether; ++t) {
-      const __m256 v = _mm256_loadu_ps(x + t * kPiece);
-#pragma GCC unroll 4
-      for (int r = 0; r < kRowsTogether; ++r) {
-        sums[t][r] = _mm256_add_ps(sums[t][r], _mm256_mul_ps(v, w[r]));
-      }
-    }
-  }
-#pragma GCC unroll 2
-  for (int t = 0; t < kTokensTogether; ++t) {
-#pragma GCC unroll 4
-    for (int r = 0; r < kRowsTogether; ++r) totals[t][row + r] = sums[t][r];
-  }
-}
-
-/// The lanes of a sum in the scalar set's tree: l += l + 8, then l + 4, l + 2, l + 1.
-LETHE_AVX2_INLINE float sum_lanes(__m256 first, __m256 last) noexcept {
-  const __m256 eight = _mm256_add_ps(first, last);
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
-}
-
-void dot(const std::byte* panel, int64_t num_rows, int64_t n, const ActivationTile& tile,
-         float* out, int64_t out_stride) noexcept {
-  TileSums totals[2];
-  __builtin_memset(totals, 0, sizeof(totals));
-  const int64_t pieces = (n + kPiece - 1) / kPiece;
-  for (int64_t begin = 0; begin < pieces; begin += kPart) {
-    const int64_t count = pieces - begin < kPart ? pieces - begin : kPart;
-    const float* weights = reinterpret_cast<const float*>(panel) + begin * kPieceFloats;
-    const float* x = tile.f32 + begin * kPieceFloats;
-    for (int h = 0; h < 2; ++h, weights += kLanes, x += kLanes) {
-      for (int64_t r = 0; r < num_rows; r += kRowsTogether) {
-        for (int64_t t = 0; t < tile.count; t += kTokensTogether) {
-          multiply(weights + r * kPiece, x + t * kPiece, count, totals[h] + t, r);
-        }
-      }
-    }
-  }
-  for (int64_t t = 0; t < tile.count; ++t) {
-    for (int64_t r = 0; r < num_rows; ++r) {
-      out[t * out_stride + r] = sum_lanes(totals[0][t][r], totals[1][t][r]);
-    }
+    out += count * kPieceFloats;
   }
 }
 
@@ -224,8 +147,9 @@ void set(KernelTable& table, Encoding encoding, int64_t scale_multiple) noexcept
   TileKernel& tile = table.tile[static_cast<size_t>(encoding)];
   tile.group_bytes = 2 * kPieceFloats * static_cast<int64_t>(sizeof(float));
   tile.scale_multiple = scale_multiple;
+  tile.rows_at_once = kPanelsTogether * kPanelRows;
   tile.pack = pack<Row>;
-  tile.dot = dot;
+  tile.dot = dot_f32_tile;
 }
 
 }  // namespace
