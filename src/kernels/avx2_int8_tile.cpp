@@ -8,17 +8,18 @@
 // 16 bits, which saturate; vpmaddwd with ones then widens to the 32 bits of a lane. What this costs
 // depends on how many products 16 bits can hold, and so on the range of a format's codes:
 //
-//   codes      unsigned as       vectors added in 16 bits      operations per vector of 32 products
-//   4 bits     0 .. 15           8                             2.1
-//   e2m1, 5 bits, IQ3_S, IQ1     code - least, <= 31: 4        2.5
-//   6 bits     0 .. 63           2                             3
-//   IQ2, IQ3_XXS                 <= 124: 1                     3
-//   8 bits, IQ4 (any int8)       kept as 16 bits               4, of which 2 multiply
+//   codes                        vectors added in 16 bits    operations per vector of 32 products
+//   up to 4 bits, +-16           8                           2.1
+//   0 .. 31, +-32                4                           2.3
+//   IQ2, IQ3_XXS (up to +-64)    2                           2.8
+//   8 bits, IQ4 (any int8)       kept as 16 bits             4, of which 2 multiply
 //
-// The offset is taken off as offset times the sum of the token's codes, in f32, where all of this
-// is exact. Codes of all 8 bits do not fit: two products of 255 and 127 saturate. vpmaddwd of codes
-// widened to 16 bits multiplies as few times as |w| with the sign of w on x does, and spares the
-// instruction for the sign.
+// Codes that are not negative are the unsigned bytes. With signed ones these are the token's codes
+// + 128, and words begin at -128 times the sum of the codes of the row that they take, which the
+// panel has, modulo 2^16: on the way they wrap around, but what they end at is the sum of the
+// signed products, and fits. Codes of all 8 bits do not: two products of 255 and 127 saturate.
+// vpmaddwd of codes widened to 16 bits multiplies as few times as |w| with the sign of w on x does,
+// and spares the instruction for the sign.
 
 namespace lethe::kernels {
 
@@ -29,10 +30,15 @@ using quant::Encoding;
 constexpr int kLargestWord = 32767;
 constexpr int kLargestActivation = 127;
 
-/// How many vectors' pairs of products with codes 0 .. most can be added in 16 bits: 8, 4, 2, 1, 0.
+/// Of a format's codes, without their sign.
+template <typename Format>
+constexpr int kLargestCode =
+    -Codes<Format>::kLeast > Codes<Format>::kMost ? -Codes<Format>::kLeast : Codes<Format>::kMost;
+
+/// How many vectors' pairs of products with codes up to `most` can be added in 16 bits: 8, 4, 2, 1.
 constexpr int vectors_in_words(int most) noexcept {
   int vectors = 8;
-  while (vectors > 0 && 2 * vectors * most * kLargestActivation > kLargestWord) vectors /= 2;
+  while (vectors > 1 && 2 * vectors * most * kLargestActivation > kLargestWord) vectors /= 2;
   return vectors;
 }
 
@@ -49,149 +55,141 @@ LETHE_AVX2_INLINE __m256i added(bool first, __m256i sum, __m256i v) noexcept {
   return first ? v : as_written(_mm256_add_epi32(sum, v));
 }
 
-/// Unsigned bytes: code - kLeast.
+/// Bytes, and for signed ones the words that sums begin at.
 template <typename Format>
 struct ByteProducts {
-  static constexpr int kLeast = Codes<Format>::kLeast;
-  static constexpr int kInWords = vectors_in_words(Codes<Format>::kMost - kLeast);
-  static constexpr int kCodeBytes = 64 * kCodeVectors;
+  static constexpr bool kSigned = Codes<Format>::kLeast < 0;
+  static constexpr int kMostInWords = vectors_in_words(kLargestCode<Format>);
+  static constexpr int kInWords = Format::kHalfScales && kMostInWords == 8 ? 4 : kMostInWords;
+  static constexpr int kFirstWords = 64 * kCodeVectors;
+  static constexpr int kCodeBytes = kFirstWords + (kSigned ? 64 * kCodeVectors / kInWords : 0);
+  static constexpr int kTokenBytes = kSigned ? kGroup : 0;
+  // The bytes of kInWords vectors add up to a byte.
+  static_assert(!kSigned || (kInWords * Codes<Format>::kMost <= 127 &&
+                             kInWords * Codes<Format>::kLeast >= -128));
 
   LETHE_AVX2_INLINE static void store(const __m256i* turned, std::byte* out) noexcept {
 #pragma GCC unroll 8
-    for (int v = 0; v < kCodeVectors; ++v) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64 * v),
-                         _mm256_sub_epi8(turned[v], bytes(kLeast)));
+    for (int v = 0; v < kCodeVectors; ++v) store_aligned(out + 64 * v, turned[v]);
+    if constexpr (kSigned) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kCodeVectors; v += kInWords) {
+        __m256i sum = turned[v];
+#pragma GCC unroll 8
+        for (int j = 1; j < kInWords; ++j) sum = _mm256_add_epi8(sum, turned[v + j]);
+        const __m256i by_128 = _mm256_maddubs_epi16(bytes(0x80), sum);
+        store_aligned(out + kFirstWords + 64 * (v / kInWords),
+                      _mm256_sub_epi16(_mm256_setzero_si256(), by_128));
+      }
     }
   }
 
-  /// Products of kVectors vectors from v on, added in words.
-  template <int kVectors>
-  LETHE_AVX2_INLINE static void in_words(const std::byte* codes, const int8_t (*x)[32], int v,
-                                         __m256i (*words)[kQuad]) noexcept {
+  LETHE_AVX2_INLINE static void prepare(const int8_t* codes, std::byte* out) noexcept {
+    store_aligned(out, _mm256_xor_si256(load256(codes), bytes(0x80)));
+  }
+
+  LETHE_AVX2_INLINE static __m256i pairs(__m256i w, __m256i x) noexcept {
+    return kSigned ? _mm256_maddubs_epi16(x, w) : _mm256_maddubs_epi16(w, x);
+  }
+
+  /// Products of kInWords vectors from v on, added in words. `x` are the codes of kQuad tokens.
+  LETHE_AVX2_INLINE static void in_words(const std::byte* codes, const std::byte* x, int v,
+                                         QuadInts& words) noexcept {
+    const std::byte* first = codes + kFirstWords + 64 * (v / kInWords);
 #pragma GCC unroll 8
-    for (int j = 0; j < kVectors; ++j) {
-      const __m256i w[2] = {load_aligned(codes + 64 * (v + j)),
-                            load_aligned(codes + 64 * (v + j) + 32)};
+    for (int j = v; j < v + kInWords; ++j) {
+      const __m256i w[2] = {load_aligned(codes + 64 * j), load_aligned(codes + 64 * j + 32)};
 #pragma GCC unroll 4
       for (int q = 0; q < kQuad; ++q) {
-        const __m256i four = all_lanes(x[q] + 4 * (v + j));
+        const __m256i four = all_lanes(x + kGroup * q + 4 * j);
 #pragma GCC unroll 2
         for (int r = 0; r < kRowHalves; ++r) {
-          const __m256i pairs = _mm256_maddubs_epi16(w[r], four);
-          words[r][q] = j == 0 ? pairs : as_written(_mm256_add_epi16(words[r][q], pairs));
+          __m256i sum = pairs(w[r], four);
+          if (j > v) {
+            sum = as_written(_mm256_add_epi16(words[r][q], sum));
+          } else if (kSigned) {
+            sum = as_written(_mm256_add_epi16(load_aligned(first + 32 * r), sum));
+          }
+          words[r][q] = sum;
         }
       }
     }
   }
 
   template <int kFirst, int kCount>
-  LETHE_AVX2_INLINE static void sums(const std::byte* codes, const Int8TileGroup& x, int64_t t,
-                                     int which, QuadSums& out) noexcept {
-    constexpr int kVectors = kInWords < kCount ? kInWords : kCount;
-    __m256i total[kRowHalves][kQuad];
+  LETHE_AVX2_INLINE static void sums(const std::byte* codes, const Int8TileGroup& x,
+                                     const std::byte* tokens, int64_t t, int,
+                                     QuadInts& out) noexcept {
+    const std::byte* quad =
+        kSigned ? tokens + kTokenBytes * t : reinterpret_cast<const std::byte*>(x.codes[t]);
 #pragma GCC unroll 8
-    for (int v = kFirst; v < kFirst + kCount; v += kVectors) {
-      if constexpr (kVectors <= 2) {
-        // Token by token: words are widened as soon as they are full.
-        __m256i w[kRowHalves][kVectors];
-#pragma GCC unroll 2
-        for (int j = 0; j < kVectors; ++j) {
-          w[0][j] = load_aligned(codes + 64 * (v + j));
-          w[1][j] = load_aligned(codes + 64 * (v + j) + 32);
-        }
+    for (int v = kFirst; v < kFirst + kCount; v += kInWords) {
+      QuadInts words;
+      in_words(codes, quad, v, words);
 #pragma GCC unroll 4
-        for (int q = 0; q < kQuad; ++q) {
-          const int8_t* token = x.codes[t + q] + 4 * v;
+      for (int q = 0; q < kQuad; ++q) {
 #pragma GCC unroll 2
-          for (int r = 0; r < kRowHalves; ++r) {
-            __m256i words = _mm256_maddubs_epi16(w[r][0], all_lanes(token));
-            if constexpr (kVectors == 2) {
-              words = _mm256_add_epi16(words, _mm256_maddubs_epi16(w[r][1], all_lanes(token + 4)));
-            }
-            total[r][q] = added(v == kFirst, total[r][q], widened(words));
-          }
-        }
-      } else {
-        __m256i words[kRowHalves][kQuad];
-        in_words<kVectors>(codes, x.codes + t, v, words);
-#pragma GCC unroll 4
-        for (int q = 0; q < kQuad; ++q) {
-#pragma GCC unroll 2
-          for (int r = 0; r < kRowHalves; ++r) {
-            total[r][q] = added(v == kFirst, total[r][q], widened(words[r][q]));
-          }
-        }
-      }
-    }
-#pragma GCC unroll 4
-    for (int q = 0; q < kQuad; ++q) {
-#pragma GCC unroll 2
-      for (int r = 0; r < kRowHalves; ++r) {
-        out[r][q] = _mm256_cvtepi32_ps(total[r][q]);
-        if constexpr (kLeast != 0) {
-          out[r][q] = _mm256_fmadd_ps(_mm256_broadcast_ss(x.sums[which] + t + q),
-                                      _mm256_set1_ps(kLeast), out[r][q]);
+        for (int r = 0; r < kRowHalves; ++r) {
+          out[r][q] = added(v == kFirst, out[r][q], widened(words[r][q]));
         }
       }
     }
   }
 };
 
-/// Any codes, as words: 2 columns to a lane.
+/// Any codes, as words: bytes 0 and 2 of a dword of codes, then bytes 1 and 3.
 struct WordProducts {
   static constexpr int kCodeBytes = 128 * kCodeVectors;
+  static constexpr int kTokenBytes = 2 * kGroup;
+
+  LETHE_AVX2_INLINE static __m256i even(__m256i codes) noexcept {
+    return _mm256_srai_epi16(_mm256_slli_epi16(codes, 8), 8);
+  }
+  LETHE_AVX2_INLINE static __m256i odd(__m256i codes) noexcept {
+    return _mm256_srai_epi16(codes, 8);
+  }
 
   LETHE_AVX2_INLINE static void store(const __m256i* turned, std::byte* out) noexcept {
-    // Two bytes of each dword to the high bytes of its words.
-    const __m256i low = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
-    const __m256i high = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
 #pragma GCC unroll 8
     for (int v = 0; v < kCodeVectors; ++v) {
-      auto* to = reinterpret_cast<__m256i*>(out + 128 * v);
-      _mm256_store_si256(to, _mm256_srai_epi16(_mm256_shuffle_epi8(turned[v], low), 8));
-      _mm256_store_si256(to + 2, _mm256_srai_epi16(_mm256_shuffle_epi8(turned[v], high), 8));
+      store_aligned(out + 128 * v, even(turned[v]));
+      store_aligned(out + 128 * v + 64, odd(turned[v]));
     }
   }
 
+  LETHE_AVX2_INLINE static void prepare(const int8_t* codes, std::byte* out) noexcept {
+    store_aligned(out, even(load256(codes)));
+    store_aligned(out + 32, odd(load256(codes)));
+  }
+
   template <int kFirst, int kCount>
-  LETHE_AVX2_INLINE static void sums(const std::byte* codes, const Int8TileGroup& x, int64_t t, int,
-                                     QuadSums& out) noexcept {
-    alignas(32) int16_t words[kQuad][kGroup];
-#pragma GCC unroll 4
-    for (int q = 0; q < kQuad; ++q) {
-#pragma GCC unroll 2
-      for (int h = 0; h < kGroup; h += 16) {
-        _mm256_store_si256(reinterpret_cast<__m256i*>(words[q] + h),
-                           _mm256_cvtepi8_epi16(load128(x.codes[t + q] + h)));
-      }
-    }
-    asm volatile("" : : "r"(words) : "memory");  // read them there, not out of the vectors
-    __m256i total[kRowHalves][kQuad];
+  LETHE_AVX2_INLINE static void sums(const std::byte* codes, const Int8TileGroup&,
+                                     const std::byte* tokens, int64_t t, int,
+                                     QuadInts& out) noexcept {
+    const std::byte* quad = tokens + kTokenBytes * t;
 #pragma GCC unroll 16
     for (int v = 2 * kFirst; v < 2 * (kFirst + kCount); ++v) {
       const __m256i w[2] = {load_aligned(codes + 64 * v), load_aligned(codes + 64 * v + 32)};
 #pragma GCC unroll 4
       for (int q = 0; q < kQuad; ++q) {
-        const __m256i two = all_lanes(words[q] + 2 * v);
+        const __m256i two = all_lanes(quad + kTokenBytes * q + 4 * (v / 2) + 32 * (v % 2));
 #pragma GCC unroll 2
         for (int r = 0; r < kRowHalves; ++r) {
-          total[r][q] = added(v == 2 * kFirst, total[r][q], _mm256_madd_epi16(w[r], two));
+          out[r][q] = added(v == 2 * kFirst, out[r][q], _mm256_madd_epi16(w[r], two));
         }
       }
-    }
-#pragma GCC unroll 4
-    for (int q = 0; q < kQuad; ++q) {
-#pragma GCC unroll 2
-      for (int r = 0; r < kRowHalves; ++r) out[r][q] = _mm256_cvtepi32_ps(total[r][q]);
     }
   }
 };
 
+/// Whether a pair of products of its codes fits 16 bits: signed ones, with up to 255.
+template <typename Format>
+constexpr bool kAsBytes =
+    2 * kLargestCode<Format>*(Codes<Format>::kLeast < 0 ? 255 : kLargestActivation) <= kLargestWord;
+
 template <typename Format>
 void set(KernelTable& table, Encoding encoding) noexcept {
-  if constexpr (vectors_in_words(Codes<Format>::kMost - Codes<Format>::kLeast) > 0) {
+  if constexpr (kAsBytes<Format>) {
     set_tile<Format, ByteProducts<Format>>(table, encoding);
   } else {
     set_tile<Format, WordProducts>(table, encoding);

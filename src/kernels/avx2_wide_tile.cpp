@@ -144,12 +144,12 @@ void pack(const WeightRow* rows, int64_t num_rows, int64_t n, std::byte* panel) 
 
 template <typename Row>
 void set(KernelTable& table, Encoding encoding, int64_t scale_multiple) noexcept {
-  TileKernel& tile = table.tile[static_cast<size_t>(encoding)];
-  tile.group_bytes = 2 * kPieceFloats * static_cast<int64_t>(sizeof(float));
-  tile.scale_multiple = scale_multiple;
-  tile.rows_at_once = kPanelsTogether * kPanelRows;
-  tile.pack = pack<Row>;
-  tile.dot = dot_f32_tile;
+  table.tile[static_cast<size_t>(encoding)] = {
+      .group_bytes = 2 * kPieceFloats * static_cast<int64_t>(sizeof(float)),
+      .scale_multiple = scale_multiple,
+      .rows_at_once = kPanelsTogether * kPanelRows,
+      .pack = pack<Row>,
+      .dot = dot_f32_tile};
 }
 
 }  // namespace

@@ -12,23 +12,23 @@ using quant::Encoding;
 /// starts at -128 times the token's sum of codes, so that it ends as that of signed products.
 struct QuadProducts {
   static constexpr int kCodeBytes = 64 * kCodeVectors;
+  static constexpr int kTokenBytes = 0;
 
   LETHE_AVX2_INLINE static void store(const __m256i* turned, std::byte* out) noexcept {
 #pragma GCC unroll 8
     for (int v = 0; v < kCodeVectors; ++v) {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64 * v),
-                         _mm256_xor_si256(turned[v], bytes(0x80)));
+      store_aligned(out + 64 * v, _mm256_xor_si256(turned[v], bytes(0x80)));
     }
   }
 
   template <int kFirst, int kCount>
-  LETHE_AVX2_INLINE static void sums(const std::byte* codes, const Int8TileGroup& x, int64_t t,
-                                     int which, QuadSums& out) noexcept {
-    __m256i total[kRowHalves][kQuad];
+  LETHE_AVX2_INLINE static void sums(const std::byte* codes, const Int8TileGroup& x,
+                                     const std::byte*, int64_t t, int which,
+                                     QuadInts& out) noexcept {
 #pragma GCC unroll 4
     for (int q = 0; q < kQuad; ++q) {
-      total[0][q] = all_lanes(x.bias[which] + t + q);
-      total[1][q] = total[0][q];
+      out[0][q] = all_lanes(x.bias[which] + t + q);
+      out[1][q] = out[0][q];
     }
 #pragma GCC unroll 8
     for (int v = kFirst; v < kFirst + kCount; ++v) {
@@ -38,14 +38,9 @@ struct QuadProducts {
         const __m256i four = all_lanes(x.codes[t + q] + 4 * v);
 #pragma GCC unroll 2
         for (int r = 0; r < kRowHalves; ++r) {
-          total[r][q] = _mm256_dpbusd_avx_epi32(total[r][q], w[r], four);
+          out[r][q] = _mm256_dpbusd_avx_epi32(out[r][q], w[r], four);
         }
       }
-    }
-#pragma GCC unroll 4
-    for (int q = 0; q < kQuad; ++q) {
-#pragma GCC unroll 2
-      for (int r = 0; r < kRowHalves; ++r) out[r][q] = _mm256_cvtepi32_ps(total[r][q]);
     }
   }
 };
