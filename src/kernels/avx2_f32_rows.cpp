@@ -163,6 +163,35 @@ LETHE_AVX2_INLINE bool add_columns(const std::byte* p, int64_t count, const floa
 }
 
 constexpr int64_t kRowsTogether = 64;
+constexpr int kRowsInStep = 4;
+
+/// Whether kRowsInStep rows are far enough from each other: in step, those that share a page of
+/// memory are read at half the speed, others faster than one by one, and nothing need be asked for.
+bool apart(const WeightRow* rows) noexcept {
+  constexpr int64_t kPage = 4096;
+  const int64_t stride = rows[1].data - rows[0].data;
+  return stride > kPage || stride < -kPage;
+}
+
+/// Adds `count` columns, whole steps, of kRowsInStep rows of bf16.
+LETHE_AVX2_INLINE void add_in_step(const WeightRow* rows, int64_t begin, int64_t count,
+                                   const float* x, Lanes* sums) noexcept {
+  Lanes lanes[kRowsInStep];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRowsInStep; ++r) lanes[r] = sums[r];
+  const std::byte* p[kRowsInStep];
+#pragma GCC unroll 4
+  for (int r = 0; r < kRowsInStep; ++r) p[r] = rows[r].data + begin * Bf16::kBytes;
+  Bf16 decoder;
+  for (int64_t i = 0; i < count; i += kStep) {
+#pragma GCC unroll 4
+    for (int r = 0; r < kRowsInStep; ++r) {
+      add_step(decoder, p[r] + i * Bf16::kBytes, x + i, lanes[r]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int r = 0; r < kRowsInStep; ++r) sums[r] = lanes[r];
+}
 
 template <typename Fill>
 LETHE_AVX2_INLINE void bf16_rows(const WeightRow* rows, int64_t num_rows, int64_t n, float* out,
@@ -175,7 +204,12 @@ LETHE_AVX2_INLINE void bf16_rows(const WeightRow* rows, int64_t num_rows, int64_
     for (int64_t begin = 0; begin < n; begin += kPart) {
       const int64_t columns = n - begin < kPart ? n - begin : kPart;
       fill(begin, columns, part.x);
-      for (int64_t r = 0; r < count; ++r) {
+      int64_t r = 0;
+      for (; columns % kStep == 0 && r + kRowsInStep <= count && apart(rows + first + r);
+           r += kRowsInStep) {
+        add_in_step(rows + first + r, begin, columns, part.x, lanes + r);
+      }
+      for (; r < count; ++r) {
         add_columns<Bf16>(rows[first + r].data + begin * Bf16::kBytes, columns, part.x, lanes[r]);
       }
     }

@@ -261,45 +261,73 @@ class PlainSteps {
   PaddedActivations padded_;
 };
 
-/// Values of a row's steps, 8 rows' after the other.
+/// Values of steps of kRowsTogether rows.
+using ChunkValues = __m256[kChunk][kRowsTogether];
+
 template <typename Format, typename Steps>
-LETHE_AVX2_INLINE void row_values(const WeightRow& row, int64_t first, int64_t whole, int64_t rest,
-                                  const Steps& x, __m256 (*values)[kRowsTogether],
+LETHE_AVX2_INLINE __m256 values_at(const WeightRow& row, int64_t first, int64_t i,
+                                   const Steps& x) noexcept {
+  const Step s = step_at<Format>(row, first + i);
+#pragma GCC unroll 8
+  for (int64_t at = 0; at < Format::kStepBytes; at += 64) __builtin_prefetch(s.data + at + kAhead);
+  return x.values(s, i);
+}
+
+/// Values of kStreams rows, `apart` rows from each other, to place r. In step, so that memory is
+/// read in so many places at once.
+template <typename Format, int kStreams, typename Steps>
+LETHE_AVX2_INLINE void row_values(const WeightRow* rows, int64_t apart, int64_t first,
+                                  int64_t whole, int64_t rest, const Steps& x, ChunkValues* values,
                                   int64_t r) noexcept {
   for (int64_t i = 0; i < whole; ++i) {
-    const Step s = step_at<Format>(row, first + i);
-#pragma GCC unroll 8
-    for (int64_t at = 0; at < Format::kStepBytes; at += 64)
-      __builtin_prefetch(s.data + at + kAhead);
-    values[i][r] = x.values(s, i);
+#pragma GCC unroll 2
+    for (int k = 0; k < kStreams; ++k) {
+      values[k][i][r] = values_at<Format>(rows[k * apart], first, i, x);
+    }
   }
   if (rest != 0) {
-    const PaddedStep<Format> padded(row, first + whole, rest);
-    values[whole][r] = x.values(padded.step(), whole);
+    for (int k = 0; k < kStreams; ++k) {
+      const PaddedStep<Format> padded(rows[k * apart], first + whole, rest);
+      values[k][whole][r] = x.values(padded.step(), whole);
+    }
   }
 }
 
-/// Steps [first, first + whole) of all rows, and a partial one of `rest` groups after them. Row by
-/// row, as they lie in memory.
+/// Adds values in row order to the sums of `count` rows.
+LETHE_AVX2_INLINE void add_values(const ChunkValues& values, int64_t steps, int64_t count,
+                                  float* out) noexcept {
+  alignas(32) float sums[kRowsTogether] = {};
+  __builtin_memcpy(sums, out, static_cast<size_t>(count) * sizeof(float));
+  __m256 all = _mm256_load_ps(sums);
+  for (int64_t s = 0; s < steps; ++s) all = add_in_order(all, values[s]);
+  _mm256_store_ps(sums, all);
+  __builtin_memcpy(out, sums, static_cast<size_t>(count) * sizeof(float));
+}
+
+/// Steps [first, first + whole) of all rows, and a partial one of `rest` groups after them. Rows of
+/// the first half and of the second go in step, each half as it lies in memory.
 template <typename Format, typename Steps>
 void add_chunk(const WeightRow* rows, int64_t num_rows, int64_t first, int64_t whole, int64_t rest,
                const Activation& token, float* out) noexcept {
   const Steps x(token, first, whole, rest);
   const int64_t steps = whole + (rest != 0 ? 1 : 0);
-  __m256 values[kChunk][kRowsTogether];
-  for (int64_t begin = 0; begin < num_rows; begin += kRowsTogether) {
+  ChunkValues values[2];
+  const int64_t half = num_rows / (2 * kRowsTogether) * kRowsTogether;
+  for (int64_t begin = 0; begin < half; begin += kRowsTogether) {
+    for (int64_t r = 0; r < kRowsTogether; ++r) {
+      row_values<Format, 2>(rows + begin + r, half, first, whole, rest, x, values, r);
+    }
+    add_values(values[0], steps, kRowsTogether, out + begin);
+    add_values(values[1], steps, kRowsTogether, out + half + begin);
+  }
+  for (int64_t begin = 2 * half; begin < num_rows; begin += kRowsTogether) {
     const int64_t left = num_rows - begin;
     const int64_t count = left < kRowsTogether ? left : kRowsTogether;
-    if (count < kRowsTogether) __builtin_memset(values, 0, sizeof(values));
+    if (count < kRowsTogether) __builtin_memset(values[0], 0, sizeof(values[0]));
     for (int64_t r = 0; r < count; ++r) {
-      row_values<Format>(rows[begin + r], first, whole, rest, x, values, r);
+      row_values<Format, 1>(rows + begin + r, 0, first, whole, rest, x, values, r);
     }
-    alignas(32) float sums[kRowsTogether] = {};
-    __builtin_memcpy(sums, out + begin, static_cast<size_t>(count) * sizeof(float));
-    __m256 all = _mm256_load_ps(sums);
-    for (int64_t s = 0; s < steps; ++s) all = add_in_order(all, values[s]);
-    _mm256_store_ps(sums, all);
-    __builtin_memcpy(out + begin, sums, static_cast<size_t>(count) * sizeof(float));
+    add_values(values[0], steps, count, out + begin);
   }
 }
 
