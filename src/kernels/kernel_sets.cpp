@@ -30,7 +30,8 @@ const KernelTable& avx2_kernels() noexcept {
     install_avx2_few_rows(t);
     install_avx2_activations(t);
     install_avx2_wide_row_dots(t);
-    install_avx2_f32_rows(t);
+    install_avx2_bf16_rows(t);
+    install_avx2_fp8_rows(t);
     install_avx2_int8_row_dots(t);
     install_avx2_int8_tile(t);
     install_avx2_wide_tile(t);
