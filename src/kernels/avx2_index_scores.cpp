@@ -57,14 +57,15 @@ LETHE_INLINE void decode(const std::byte* key, int64_t dim, uint8_t* codes,
 LETHE_INLINE void add_quads(const int8_t* q, const DecodedKeys& keys, int64_t at,
                             __m256i* sums) noexcept {
   __m256i pairs[kKeys];
-  for (int k = 0; k < kKeys; ++k) pairs[k] = _mm256_setzero_si256();
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     const __m256i codes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + 64 * i));
 #pragma GCC unroll 4
     for (int k = 0; k < kKeys; ++k) {
       const __m256i key = _mm256_set1_epi32(static_cast<int>(load32(keys.codes[k] + at + 4 * i)));
-      pairs[k] = _mm256_add_epi16(pairs[k], _mm256_maddubs_epi16(key, codes));
+      const __m256i products = _mm256_maddubs_epi16(key, codes);
+      pairs[k] = i == 0 ? products : _mm256_add_epi16(pairs[k], products);
+      asm("" : "+x"(pairs[k]));  // a sum, which GCC would put off until the registers are full
     }
   }
 #pragma GCC unroll 4
