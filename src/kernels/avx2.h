@@ -18,7 +18,7 @@ void install_avx2_activations(KernelTable& table) noexcept;
 void install_avx2_wide_row_dots(KernelTable& table) noexcept;
 /// rows_dot of BF16, bf16_rows_with_f32.
 void install_avx2_bf16_rows(KernelTable& table) noexcept;
-/// rows_dot of Fp8Block and Fp8Row. After install_avx2_wide_row_dots.
+/// rows_dot of Fp8Block. After install_avx2_wide_row_dots.
 void install_avx2_fp8_rows(KernelTable& table) noexcept;
 /// row_dot and rows_dot of the encodings with Int8 activations.
 void install_avx2_int8_row_dots(KernelTable& table) noexcept;

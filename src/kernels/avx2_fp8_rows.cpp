@@ -35,11 +35,17 @@ struct E4m3 {
   }
 };
 
+/// Activations that are not zero and can take on scales: products with what comes out are normal
+/// numbers down to 2^-70 * 2^(8 - kRange) * 2^-17, where 2^-17 is the least code as f16. (Smaller
+/// ones do come out of SwiGLU now and then.)
+constexpr int kLeastExponent = -70;
+
 /// x times 2^8 and the scales from column `begin` on. False if an activation is neither zero nor
-/// within 2^+-kRange: then products with what comes out might not be those of scaled weights.
+/// from 2^kLeastExponent to 2^kRange: then products with what comes out might not be those of
+/// scaled weights.
 bool scale_part(const WeightRow& row, int64_t begin, int64_t count, float* x) noexcept {
   const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-  const __m256i least = _mm256_set1_epi32((127 - kRange) << 23);
+  const __m256i least = _mm256_set1_epi32((127 + kLeastExponent) << 23);
   const __m256i most = _mm256_set1_epi32((127 + kRange) << 23);
   __m256i bad = _mm256_setzero_si256();
   for (int64_t i = 0; i < count; i += 8) {
@@ -57,7 +63,7 @@ bool scale_part(const WeightRow& row, int64_t begin, int64_t count, float* x) no
 }
 
 /// The way of rows whose scales stay with them.
-RowDot row_dot = nullptr;
+RowDot other_row_dot = nullptr;
 
 /// Up to kRows rows with the scales at the activations; false if that cannot be.
 bool plain_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activation& token,
@@ -75,7 +81,7 @@ bool plain_rows(const WeightRow* rows, int64_t num_rows, int64_t n, const Activa
     if (sums.valid[r]) {
       out[r] = reduce(sums.lanes[r]);
     } else {
-      row_dot(rows[r], n, &token, 1, out + r);
+      other_row_dot(rows[r], n, &token, 1, out + r);
     }
   }
   return true;
@@ -86,7 +92,7 @@ void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activati
   while (num_rows > 0) {
     const int64_t count = rows_sharing_scales(rows, num_rows, kRows);
     if (!plain_rows(rows, count, n, token, out)) {
-      for (int64_t r = 0; r < count; ++r) row_dot(rows[r], n, &token, 1, out + r);
+      for (int64_t r = 0; r < count; ++r) other_row_dot(rows[r], n, &token, 1, out + r);
     }
     rows += count;
     out += count;
@@ -97,9 +103,9 @@ void rows_dot(const WeightRow* rows, int64_t num_rows, int64_t n, const Activati
 }  // namespace
 
 void install_avx2_fp8_rows(KernelTable& table) noexcept {
-  row_dot = table.row_dot[static_cast<size_t>(Encoding::Fp8Block)];
-  table.rows_dot[static_cast<size_t>(Encoding::Fp8Block)] = rows_dot;
-  table.rows_dot[static_cast<size_t>(Encoding::Fp8Row)] = rows_dot;
+  constexpr auto kBlocks = static_cast<size_t>(Encoding::Fp8Block);
+  other_row_dot = table.row_dot[kBlocks];
+  table.rows_dot[kBlocks] = rows_dot;
 }
 
 }  // namespace lethe::kernels

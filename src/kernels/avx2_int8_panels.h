@@ -86,12 +86,19 @@ void store_codes(const StepRows& step, int64_t groups, std::byte* panel) noexcep
   }
 }
 
-/// Its scales. Returns the bits that tell that one is not among 64 powers of two: those of a
-/// mantissa, or of an exponent outside of their range.
+// Scales w of weights that are these powers of two, with scales a of tokens from 2^-kTokenRange to
+// 2^kTokenRange or zero: then w * a * S is zero or normal for integers |S| < 2^17, and so is a * S,
+// and the rounding of a * S is that of w * a * S.
+constexpr int kLeastPower = -48;
+constexpr int kNumPowers = 64;  // from 2^kLeastPower on; itself a power of two
+constexpr int kTokenRange = 40;
+
+/// Its scales. Returns the bits that tell that one is not among the powers: those of a mantissa, or
+/// of an exponent outside of their range. (Rows missing to 16 are not: their scales are zero.)
 template <typename Format, typename Products>
 __m256i store_scales(const StepRows& step, int64_t groups, std::byte* panel) noexcept {
   using Panel = Panel<Format, Products>;
-  const __m256i least_power = _mm256_set1_epi32((127 - 48) << 23);
+  const __m256i least_power = _mm256_set1_epi32((127 + kLeastPower) << 23);
   __m256i found = _mm256_setzero_si256();
   for (int h = 0; h < kRowHalves; ++h) {
     for (int v = 0; v < Panel::kScaleRows; ++v) {
@@ -106,7 +113,7 @@ __m256i store_scales(const StepRows& step, int64_t groups, std::byte* panel) noe
       }
     }
   }
-  return _mm256_andnot_si256(_mm256_set1_epi32(63 << 23), found);
+  return _mm256_andnot_si256(_mm256_set1_epi32((kNumPowers - 1) << 23), found);
 }
 
 template <typename Format, typename Products>

@@ -11,8 +11,8 @@
 //
 // Where scales are powers of two, w = 2^k, the value a * (w * S) of a group is w * (a * S), and the
 // product with w, exact, is fused with the addition: while nothing leaves the range of normal
-// numbers these are the same bits. |S| < 2^17, so it is enough that w and a lie in ranges of 2^64
-// and 2^80 around 1; panels say whether all w do, and the a are looked at.
+// numbers these are the same bits (ranges: avx2_int8_panels.h). Panels say whether all w allow it,
+// and the a are looked at.
 //
 // Products, of a format, has
 //   kCodeBytes               of a group in a panel
@@ -179,7 +179,7 @@ LETHE_AVX2_INLINE void prepare(const Int8TileGroup* x, int64_t count, int64_t nu
   }
 }
 
-/// Whether all scales of tokens are 0 or from 2^-40 to 2^40.
+/// Whether all scales of tokens are 0 or within 2^+-kTokenRange.
 LETHE_AVX2_INLINE bool within_range(const Int8TileGroup* x, int64_t count) noexcept {
   __m256i most = _mm256_setzero_si256();
   __m256i least = bytes(-1);
@@ -191,8 +191,8 @@ LETHE_AVX2_INLINE bool within_range(const Int8TileGroup* x, int64_t count) noexc
       least = _mm256_min_epu32(least, _mm256_add_epi32(scales, bytes(-1)));  // less 1: 0 is large
     }
   }
-  const __m256i low = _mm256_set1_epi32((127 - 40) << 23);
-  const __m256i high = _mm256_set1_epi32((127 + 40) << 23);
+  const __m256i low = _mm256_set1_epi32((127 - kTokenRange) << 23);
+  const __m256i high = _mm256_set1_epi32((127 + kTokenRange) << 23);
   const __m256i inside = _mm256_and_si256(_mm256_cmpeq_epi32(_mm256_max_epu32(least, low), least),
                                           _mm256_cmpeq_epi32(_mm256_min_epu32(most, high), most));
   return _mm256_movemask_epi8(inside) == -1;

@@ -27,14 +27,27 @@ bool share_plain_scales(const WeightRow* rows, int64_t num_rows, int64_t n, int 
   return true;
 }
 
-/// How many of the rows, `most` at most, to take together: those that share a row of scales, unless
-/// so few do that giving their scales to the activations would not pay.
+/// How many rows from the first on share its row of scales.
+int64_t rows_alike(const WeightRow* rows, int64_t num_rows) noexcept {
+  int64_t alike = 1;
+  while (alike < num_rows && rows[alike].scales == rows[0].scales) ++alike;
+  return alike;
+}
+
+/// How many of the rows, `most` at most, to take together: those that share a row of scales. Or
+/// where so few do that giving their scales to the activations would not pay, all up to where more
+/// do.
 int64_t rows_sharing_scales(const WeightRow* rows, int64_t num_rows, int64_t most) noexcept {
   constexpr int64_t kLeast = 16;
   if (num_rows < most) most = num_rows;
-  int64_t alike = 1;
-  while (alike < most && rows[alike].scales == rows[0].scales) ++alike;
-  return alike < kLeast ? most : alike;
+  int64_t count = rows_alike(rows, most);
+  if (count >= kLeast) return count;
+  while (count < most) {
+    const int64_t more = rows_alike(rows + count, most - count);
+    if (more >= kLeast) break;
+    count += more;
+  }
+  return count;
 }
 
 }  // namespace

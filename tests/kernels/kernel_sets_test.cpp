@@ -146,7 +146,7 @@ TEST_P(KernelSetRowDot, RowsOfAnyBytes) {
     for (size_t i = 0; i < w.scales.size(); ++i) {
       w.scales[i] = static_cast<std::byte>(i % 40 == 0 ? byte(random) : i % 3 == 0 ? i % 9 : 127);
     }
-    for (const float size : {1.0F, 1e-38F, 1e30F}) {
+    for (const float size : {1.0F, 1e-38F, 1e-10F, 1e14F, 1e30F}) {
       std::vector<float> x = random_values(n * 9, 44);
       for (float& v : x) v *= size;
       expect_same(w.weight, x, 9);
@@ -167,7 +167,7 @@ TEST_P(KernelSetRowDot, ScalesThatArePowersOfTwo) {
     const auto at = static_cast<size_t>(row * groups + group);
     return encoding() == Encoding::MXFP4 ? w.data[17 * at] : w.scales[at];
   };
-  for (const int most : {3, 140, 231, 232, 254, 255}) {
+  for (const int most : {3, 82, 83, 140, 143, 144, 231, 232, 254, 255}) {  // limits of the sets
     for (int64_t r = 0; r < panels * kPanelRows; ++r) {
       for (int64_t g = 0; g < groups; ++g) scale(r, g) = static_cast<std::byte>(random() % 4);
     }
@@ -177,7 +177,7 @@ TEST_P(KernelSetRowDot, ScalesThatArePowersOfTwo) {
       }
     }
     scale(kPanelRows + 3, 5) = static_cast<std::byte>(std::min(most, 231));
-    for (const float size : {1.0F, 1e-38F, 1e30F}) {
+    for (const float size : {1.0F, 1e-38F, 1e-10F, 1e14F, 1e30F}) {
       std::vector<float> x = random_values(n * 18, 52);
       for (float& v : x) v *= size;
       expect_same(w.weight, x, 18);
