@@ -296,8 +296,8 @@ TEST_F(CheckpointFile, OpensManyTensorsQuickly) {
   const double seconds = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   EXPECT_TRUE(checkpoint.find("layers.15.ffn.experts.999.w3.weight"));
   RecordProperty("cpu_seconds", std::to_string(seconds));
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  constexpr double kMost = 12;  // 2.4 were seen on a slow machine
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(__aarch64__)
+  constexpr double kMost = 12;  // 2.4 were seen on a slow machine, 2.3 under its emulator
 #else
   constexpr double kMost = 2;
 #endif
