@@ -67,6 +67,9 @@ LETHE_AVX2_INLINE __m256i nibbles(const uint8_t* p) noexcept {
   return _mm256_and_si256(join(v, _mm_srli_epi16(v, 4)), bytes(15));
 }
 
+LETHE_AVX2_INLINE __m256i as_it_is(__m256i codes) noexcept {
+  return codes;
+}
 /// table[code] for codes 0..15.
 LETHE_AVX2_INLINE __m256i look_up(__m128i table, __m256i codes) noexcept {
   return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), codes);

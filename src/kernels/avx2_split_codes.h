@@ -47,39 +47,24 @@ LETHE_AVX2_INLINE __m256i e2m1_codes(__m256i nibbles) noexcept {
   return look_up(_mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0), nibbles);
 }
 
-template <>
-struct Split<MXFP4> : SplitBase<SplitOrder::Halves> {
-  template <int g>
-  LETHE_AVX2_INLINE static void pair(const Step& s, __m256i& first, __m256i& last) noexcept {
-    const __m256i v = nibble_blocks<17, 1>(s, g);
-    first = e2m1_codes(bits<0>(v, 15));
-    last = e2m1_codes(bits<4>(v, 15));
-  }
-};
-
-template <>
-struct Split<Fp4Row> : SplitBase<SplitOrder::Parities> {
-  template <int g>
-  LETHE_AVX2_INLINE static void pair(const Step& s, __m256i& first, __m256i& last) noexcept {
-    const __m256i v = nibble_blocks<16, 0>(s, g);
-    first = e2m1_codes(bits<0>(v, 15));
-    last = e2m1_codes(bits<4>(v, 15));
-  }
-};
-
-template <int kBlock, int kHeader>
-struct SplitNibbles : SplitBase<SplitOrder::Halves> {
+/// Codes that are nibbles, or kCode of them.
+template <int kBlock, int kHeader, SplitOrder order, __m256i (*kCode)(__m256i) noexcept>
+struct SplitNibbles : SplitBase<order> {
   template <int g>
   LETHE_AVX2_INLINE static void pair(const Step& s, __m256i& first, __m256i& last) noexcept {
     const __m256i v = nibble_blocks<kBlock, kHeader>(s, g);
-    first = bits<0>(v, 15);
-    last = bits<4>(v, 15);
+    first = kCode(bits<0>(v, 15));
+    last = kCode(bits<4>(v, 15));
   }
 };
 template <>
-struct Split<Q4_0> : SplitNibbles<18, 2> {};
+struct Split<MXFP4> : SplitNibbles<17, 1, SplitOrder::Halves, e2m1_codes> {};
 template <>
-struct Split<Q4_1> : SplitNibbles<20, 4> {};
+struct Split<Fp4Row> : SplitNibbles<16, 0, SplitOrder::Parities, e2m1_codes> {};
+template <>
+struct Split<Q4_0> : SplitNibbles<18, 2, SplitOrder::Halves, as_it_is> {};
+template <>
+struct Split<Q4_1> : SplitNibbles<20, 4, SplitOrder::Halves, as_it_is> {};
 
 /// The fifth bits of 32 codes lie before the nibbles.
 template <int kBlock, int kHeader>

@@ -50,8 +50,8 @@ struct Turned {
   static constexpr bool kHas = false;
 };
 
-/// Blocks of 16 bytes of nibbles after a header, first the low ones, then the high ones.
-template <int kBlock, int kHeader, __m256i (*kCode)(__m256i) noexcept>
+/// Blocks of 16 bytes of nibbles after a header, of which kUnpack makes 8 vectors of codes.
+template <int kBlock, int kHeader, void (*kUnpack)(const __m256i*, __m256i*) noexcept>
 struct TurnedNibbles {
   static constexpr bool kHas = true;
   template <typename Products, int kGroupBytes>
@@ -60,15 +60,20 @@ struct TurnedNibbles {
       __m256i packed[4];
       __m256i codes[kCodeVectors];
       turn16([&](int r) { return row_bytes(rows[r]) + kBlock * g + kHeader; }, packed);
-#pragma GCC unroll 4
-      for (int d = 0; d < 4; ++d) {
-        codes[d] = kCode(bits<0>(packed[d], 15));
-        codes[4 + d] = kCode(bits<4>(packed[d], 15));
-      }
+      kUnpack(packed, codes);
       Products::store(codes, out);
     }
   }
 };
+/// First the low nibbles, then the high ones.
+template <__m256i (*kCode)(__m256i) noexcept>
+LETHE_AVX2_INLINE void low_then_high(const __m256i* packed, __m256i* codes) noexcept {
+#pragma GCC unroll 4
+  for (int d = 0; d < 4; ++d) {
+    codes[d] = kCode(bits<0>(packed[d], 15));
+    codes[4 + d] = kCode(bits<4>(packed[d], 15));
+  }
+}
 LETHE_AVX2_INLINE __m256i doubled_e2m1(__m256i nibbles) noexcept {
   return look_up(doubled_e2m1_table(), nibbles);
 }
@@ -78,42 +83,29 @@ LETHE_AVX2_INLINE __m256i iq4nl(__m256i nibbles) noexcept {
 LETHE_AVX2_INLINE __m256i less_8(__m256i nibbles) noexcept {
   return _mm256_sub_epi8(nibbles, bytes(8));
 }
-LETHE_AVX2_INLINE __m256i as_it_is(__m256i nibbles) noexcept {
-  return nibbles;
+/// e2m1, low and high ones in turn.
+LETHE_AVX2_INLINE void low_and_high(const __m256i* packed, __m256i* codes) noexcept {
+#pragma GCC unroll 4
+  for (int d = 0; d < 4; ++d) {
+    const __m256i even = bits<0>(packed[d], 15);
+    const __m256i odd = bits<4>(packed[d], 15);
+    // Two dwords of codes of each of two rows; then each of four rows.
+    const __m256 first = _mm256_castsi256_ps(_mm256_unpacklo_epi8(even, odd));
+    const __m256 second = _mm256_castsi256_ps(_mm256_unpackhi_epi8(even, odd));
+    codes[2 * d] = doubled_e2m1(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88)));
+    codes[2 * d + 1] = doubled_e2m1(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xDD)));
+  }
 }
 template <>
-struct Turned<MXFP4> : TurnedNibbles<17, 1, doubled_e2m1> {};
+struct Turned<MXFP4> : TurnedNibbles<17, 1, low_then_high<doubled_e2m1>> {};
 template <>
-struct Turned<Q4_0> : TurnedNibbles<18, 2, less_8> {};
+struct Turned<Q4_0> : TurnedNibbles<18, 2, low_then_high<less_8>> {};
 template <>
-struct Turned<Q4_1> : TurnedNibbles<20, 4, as_it_is> {};
+struct Turned<Q4_1> : TurnedNibbles<20, 4, low_then_high<as_it_is>> {};
 template <>
-struct Turned<IQ4_NL> : TurnedNibbles<18, 2, iq4nl> {};
-
+struct Turned<IQ4_NL> : TurnedNibbles<18, 2, low_then_high<iq4nl>> {};
 template <>
-struct Turned<Fp4Row> {
-  static constexpr bool kHas = true;
-  template <typename Products, int kGroupBytes>
-  static void codes(const WeightRow* rows, int64_t step, std::byte* out) noexcept {
-    for (int64_t g = kGroups * step; g < kGroups * (step + 1); ++g, out += kGroupBytes) {
-      __m256i packed[4];
-      __m256i codes[kCodeVectors];
-      turn16([&](int r) { return row_bytes(rows[r]) + 16 * g; }, packed);
-#pragma GCC unroll 4
-      for (int d = 0; d < 4; ++d) {
-        const __m256i even = bits<0>(packed[d], 15);
-        const __m256i odd = bits<4>(packed[d], 15);
-        // Two dwords of codes of each of two rows; then each of four rows.
-        const __m256 first = _mm256_castsi256_ps(_mm256_unpacklo_epi8(even, odd));
-        const __m256 second = _mm256_castsi256_ps(_mm256_unpackhi_epi8(even, odd));
-        codes[2 * d] = doubled_e2m1(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0x88)));
-        codes[2 * d + 1] =
-            doubled_e2m1(_mm256_castps_si256(_mm256_shuffle_ps(first, second, 0xDD)));
-      }
-      Products::store(codes, out);
-    }
-  }
-};
+struct Turned<Fp4Row> : TurnedNibbles<16, 0, low_and_high> {};
 
 template <>
 struct Turned<Q8_0> {
