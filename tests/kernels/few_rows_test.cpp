@@ -49,8 +49,10 @@ void expect_scalar_bits(FewRowsDot few_rows_dot, int64_t num_rows, int64_t n, in
 }
 
 TEST(FewRows, HaveTheScalarBits) {
+  bool any = false;
   for (const KernelSet& set : kernel_sets()) {
     if (set.table == nullptr || set.table->few_rows_dot == nullptr) continue;
+    any = true;
     SCOPED_TRACE(std::string(set.name));
     for (const int64_t n : {16, 240, 256, 272, 528, 4096}) {
       for (const int64_t num_rows : {1, 4, 6, 24, 32}) {
@@ -60,6 +62,7 @@ TEST(FewRows, HaveTheScalarBits) {
       }
     }
   }
+  if (!any) GTEST_SKIP() << "no set here has few rows";
 }
 
 }  // namespace
